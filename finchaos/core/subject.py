@@ -1,0 +1,195 @@
+"""The seam between a model and its validation: the Subject protocol and its capabilities."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from finchaos.core.bars import Bar, Bars
+from finchaos.core.errors import InputError
+from finchaos.core.signals import Signal, Signals
+
+Materiality = Literal["low", "medium", "high"]
+
+
+class Capability(StrEnum):
+    """What a subject can do beyond ``signals``. Declared, never probed."""
+
+    REFIT = "refit"
+    """``fit`` trains; without it ``fit`` returns the subject unchanged."""
+    LATENTS = "latents"
+    """Signals carry latents."""
+    REGIMES = "regimes"
+    """Signals carry regime and stress probability."""
+    GRADIENTS = "gradients"
+    """The subject is :class:`Differentiable`."""
+    STREAMING = "streaming"
+    """The subject is :class:`Streaming`."""
+    KILL_SWITCH = "kill_switch"
+    """Its streams are :class:`HasKillSwitch`; signals carry ``tripped``."""
+    PERSISTENCE = "persistence"
+    """The subject is :class:`Persistent`."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Who answers for a model, what it is for and what it promises.
+
+    Attributes
+    ----------
+    name, version : str
+    purpose, intended_use, prohibited_use : str
+    owner, developer : str
+        Names of persons or teams; the developer may not validate.
+    limitations : tuple of str
+        What the developer knows to be weak.
+    materiality : {"low", "medium", "high"}
+    min_position, max_position : float
+        Declared limits of exposure as a fraction of capital.
+    warmup_bars : int
+        Leading rows of any signals that are warm-up: position 0 and not judged.
+    feature_names : tuple of str
+    """
+
+    name: str
+    version: str
+    purpose: str = ""
+    intended_use: str = ""
+    prohibited_use: str = ""
+    owner: str = "undeclared"
+    developer: str = "undeclared"
+    limitations: tuple[str, ...] = ()
+    materiality: Materiality = "high"
+    min_position: float = 0.0
+    max_position: float = 1.0
+    warmup_bars: int = 0
+    feature_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.name.strip() and self.version.strip()):
+            raise InputError("a model card needs a name and a version")
+        if not (np.isfinite([self.min_position, self.max_position]).all()
+                and self.min_position <= self.max_position):
+            raise InputError(
+                "a model card declares impossible position limits",
+                expected="finite min_position <= max_position",
+                got=f"{self.min_position} and {self.max_position}",
+            )
+        if self.warmup_bars < 0:
+            raise InputError("warmup_bars must not be negative", got=str(self.warmup_bars))
+
+    def as_json(self) -> dict[str, Any]:
+        """The card as a JSON object."""
+        raw = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in raw.items()}
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """A model as a validator sees it.
+
+    ``signals`` must be causal: row t depends on ``bars`` up to and including row t and on what
+    ``fit`` was given. Neither method changes the subject or the bars.
+    """
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what determines the subject's behaviour: configuration, weights, code."""
+        ...
+
+    def fit(self, bars: Bars, *, seed: int) -> Subject:
+        """A new subject trained on ``bars`` alone."""
+        ...
+
+    def signals(self, bars: Bars) -> Signals:
+        """One row for every bar."""
+        ...
+
+
+class Stream(Protocol):
+    """A live session of a streaming subject. Bars arrive in order; each yields one signal."""
+
+    def step(self, bar: Bar) -> Signal: ...
+
+
+class Streaming(Protocol):
+    """A subject that runs bar by bar with the same numbers as ``signals``."""
+
+    def open(self, warmup: Bars | None = None) -> Stream:
+        """A new session that has replayed ``warmup`` without issuing signals.
+
+        ``signals(warmup followed by x)`` from ``len(warmup)`` on equals stepping through ``x``.
+        """
+        ...
+
+
+class HasKillSwitch(Protocol):
+    """What the streams of a subject with a kill switch add.
+
+    Once tripped, a stream returns position 0 until ``rearm``; nothing else clears it.
+    """
+
+    @property
+    def tripped(self) -> bool: ...
+
+    @property
+    def trip_reason(self) -> str:
+        """Why the switch tripped; empty while armed."""
+        ...
+
+    def step(self, bar: Bar) -> Signal: ...
+
+    def heartbeat(self, now: Any) -> Signal | None:
+        """Tell the switch the wall-clock time (pandas.Timestamp, UTC) when no bar came.
+
+        Trips on a stale feed and then returns a flat signal, else returns None.
+        """
+        ...
+
+    def rearm(self, person: str) -> None:
+        """Clear the latch in the name of a person.
+
+        Raises
+        ------
+        InputError
+            If ``person`` is blank.
+        """
+        ...
+
+
+class Differentiable(Protocol):
+    """A subject whose decision is a differentiable function of a window of features."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+
+    def feature_windows(self, bars: Bars, ends: np.ndarray, length: int) -> np.ndarray:
+        """Model inputs, shape (n, length, f): the rows up to and including each of ``ends``."""
+        ...
+
+    def decision_module(self) -> Any:
+        """A ``torch.nn.Module`` from windows (n, length, f) to stress probability (n,)."""
+        ...
+
+    def randomised(self, seed: int) -> Differentiable:
+        """The same subject with its network's weights drawn anew."""
+        ...
+
+
+class Persistent(Protocol):
+    """A subject that can be saved and loaded back with the same behaviour."""
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Persistent: ...

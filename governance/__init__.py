@@ -1,0 +1,1 @@
+"""The validation harness: checks, policy, records, sign-off. Runs without torch."""

@@ -1,0 +1,1 @@
+"""Simple models that a subject must justify itself against."""

@@ -1,0 +1,1 @@
+"""One file a check; the file name is the registered name."""
