@@ -61,9 +61,7 @@ def observe(subject: Subject, bars: Bars) -> Signals:
             got=f"{type(error).__name__}: {error}",
         ) from error
     if not isinstance(signals, Signals):
-        raise SubjectFault(
-            f"{subject.card.name} returned no Signals", got=type(signals).__name__
-        )
+        raise SubjectFault(f"{subject.card.name} returned no Signals", got=type(signals).__name__)
     if digest_now(bars) != before:
         raise SubjectFault(f"{subject.card.name} changed the bars it was given")
     broken = {k: v for k, v in violations(signals, bars, subject.card).items() if v}

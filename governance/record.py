@@ -15,7 +15,7 @@ from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import canonical_json, digest, parse_json, sha256
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Scalar = bool | int | float | str | None
 Digest = str
@@ -258,6 +258,8 @@ class ClauseCoverage(Document):
     """Ids of those findings."""
     needs: str
     """What evidence the clause asks for, in short."""
+    maps_to: tuple[str, ...] = ()
+    """Corresponding clauses of other guidance, as ``pack:clause``."""
 
 
 class InputRef(Document):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from finchaos.core.errors import InputError
 
@@ -55,6 +56,5 @@ def anchored_folds(n_bars: int, *, first_test: int, count: int, gap: int) -> tup
         )
     edges = [first_test + (length * k) // count for k in range(count + 1)]
     return tuple(
-        Fold(k + 1, start - gap, start, end)
-        for k, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        Fold(k + 1, start - gap, start, end) for k, (start, end) in enumerate(pairwise(edges))
     )

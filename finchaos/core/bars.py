@@ -179,14 +179,12 @@ class Bars:
         return len(self.index)
 
     def __getitem__(self, row: int) -> Bar:
-        return Bar(
-            self.index[row], *(float(getattr(self, name)[row]) for name in BAR_FIELDS)
-        )
+        return Bar(self.index[row], *(float(getattr(self, name)[row]) for name in BAR_FIELDS))
 
     def rows(self, start: int | None = None, stop: int | None = None) -> Bars:
         """Bars ``start:stop`` by position, with the same provenance."""
         cut = slice(start, stop)
-        values = {name: getattr(self, name)[cut] for name in BAR_FIELDS}
+        values: dict[str, Any] = {name: getattr(self, name)[cut] for name in BAR_FIELDS}
         known_at = None if self.known_at is None else self.known_at[cut]
         return replace(self, index=self.index[cut], known_at=known_at, **values)
 
@@ -206,19 +204,18 @@ class Bars:
             last = int(self.index.searchsorted(limit, side="right"))
         return self.rows(first, last)
 
-    def with_values(self, provenance: Provenance | None = None, **values: np.ndarray) -> Bars:
+    def with_values(self, provenance: Provenance | None = None, **values: Any) -> Bars:
         """A copy with some price or volume fields replaced, checked anew."""
         return replace(self, provenance=provenance or self.provenance, **values)
 
     def followed_by(self, other: Bars) -> Bars:
         """These bars and then ``other``, whose first bar must close after the last one here."""
-        values = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in BAR_FIELDS
+        values: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in BAR_FIELDS
         }
         return replace(
             self,
-            index=self.index.append(other.index),
+            index=pd.DatetimeIndex(self.index.append(other.index)),
             has_range=self.has_range and other.has_range,
             provenance=other.provenance,
             known_at=None,
@@ -244,7 +241,9 @@ class Bars:
                 got=", ".join(map(str, frame.columns)),
                 remedy=f"add {', '.join(missing)}",
             )
-        values = {name: frame[name].to_numpy(dtype=np.float64) for name in BAR_FIELDS}
+        values: dict[str, Any] = {
+            name: frame[name].to_numpy(dtype=np.float64) for name in BAR_FIELDS
+        }
         return cls(index=pd.DatetimeIndex(frame.index), symbol=symbol, **values, **kwargs)
 
     @cached_property

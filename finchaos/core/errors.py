@@ -58,7 +58,7 @@ class CheckpointError(InputError):
     """A saved model is damaged or belongs to another configuration."""
 
 
-class SubjectFault(FinchaosError):
+class SubjectFault(FinchaosError):  # noqa: N818  (a fault of the model, not of the caller)
     """The model under validation broke the Subject contract."""
 
 

@@ -29,8 +29,10 @@ def names(package: str) -> tuple[str, ...]:
     foreign = {point.name for point in entry_points(group=_group(package))}
     clash = own & foreign
     if clash:
-        raise InputError(f"{package} has its own {', '.join(sorted(clash))}",
-                         remedy="rename the outside package's entry point")
+        raise InputError(
+            f"{package} has its own {', '.join(sorted(clash))}",
+            remedy="rename the outside package's entry point",
+        )
     return tuple(sorted(own | foreign))
 
 
@@ -63,5 +65,7 @@ def public_class(package: str, name: str) -> Any:
     for label, member in inspect.getmembers(home, inspect.isclass):
         if label.lower() == wanted:
             return member
-    raise InputError(f"{home.__name__} has no class named for its file",
-                     expected=f"a class like {''.join(p.capitalize() for p in name.split('_'))}")
+    raise InputError(
+        f"{home.__name__} has no class named for its file",
+        expected=f"a class like {''.join(p.capitalize() for p in name.split('_'))}",
+    )

@@ -72,8 +72,10 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not (self.name.strip() and self.version.strip()):
             raise InputError("a model card needs a name and a version")
-        if not (np.isfinite([self.min_position, self.max_position]).all()
-                and self.min_position <= self.max_position):
+        if not (
+            np.isfinite([self.min_position, self.max_position]).all()
+            and self.min_position <= self.max_position
+        ):
             raise InputError(
                 "a model card declares impossible position limits",
                 expected="finite min_position <= max_position",
@@ -97,10 +99,14 @@ class Subject(Protocol):
     """
 
     @property
-    def card(self) -> ModelCard: ...
+    def card(self) -> ModelCard:
+        """Who answers for the model and what it promises."""
+        ...
 
     @property
-    def capabilities(self) -> frozenset[Capability]: ...
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do beyond ``signals``."""
+        ...
 
     @property
     def digest(self) -> str:
@@ -119,7 +125,9 @@ class Subject(Protocol):
 class Stream(Protocol):
     """A live session of a streaming subject. Bars arrive in order; each yields one signal."""
 
-    def step(self, bar: Bar) -> Signal: ...
+    def step(self, bar: Bar) -> Signal:
+        """Take the next bar and say what to hold after it."""
+        ...
 
 
 class Streaming(Protocol):
@@ -140,14 +148,18 @@ class HasKillSwitch(Protocol):
     """
 
     @property
-    def tripped(self) -> bool: ...
+    def tripped(self) -> bool:
+        """Whether the latch is set."""
+        ...
 
     @property
     def trip_reason(self) -> str:
         """Why the switch tripped; empty while armed."""
         ...
 
-    def step(self, bar: Bar) -> Signal: ...
+    def step(self, bar: Bar) -> Signal:
+        """Take the next bar and say what to hold after it."""
+        ...
 
     def heartbeat(self, now: Any) -> Signal | None:
         """Tell the switch the wall-clock time (pandas.Timestamp, UTC) when no bar came.
@@ -171,7 +183,9 @@ class Differentiable(Protocol):
     """A subject whose decision is a differentiable function of a window of features."""
 
     @property
-    def feature_names(self) -> tuple[str, ...]: ...
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the f features of a window."""
+        ...
 
     def feature_windows(self, bars: Bars, ends: np.ndarray, length: int) -> np.ndarray:
         """Model inputs, shape (n, length, f): the rows up to and including each of ``ends``."""
@@ -189,7 +203,17 @@ class Differentiable(Protocol):
 class Persistent(Protocol):
     """A subject that can be saved and loaded back with the same behaviour."""
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Write the subject into ``folder``, which must not exist or be empty."""
+        ...
 
     @classmethod
-    def load(cls, folder: Path) -> Persistent: ...
+    def load(cls, folder: Path) -> Persistent:
+        """Read a subject back.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder is damaged, incomplete or of another configuration.
+        """
+        ...
