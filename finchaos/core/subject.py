@@ -53,6 +53,8 @@ class ModelCard:
     warmup_bars : int
         Leading rows of any signals that are warm-up: position 0 and not judged.
     feature_names : tuple of str
+    backend : str
+        Library, scan backend and device that compute the signals.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelCard:
     max_position: float = 1.0
     warmup_bars: int = 0
     feature_names: tuple[str, ...] = ()
+    backend: str = "numpy"
 
     def __post_init__(self) -> None:
         if not (self.name.strip() and self.version.strip()):

@@ -1,0 +1,1 @@
+"""The ``finchaos`` command. Nothing imports it."""

@@ -1,0 +1,253 @@
+"""The harness: run the checks on a subject, judge, seal.
+
+Order of checks, failures of a subject and the state of the store never change a Run's digest.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import finchaos
+from finchaos.core.bars import Bars
+from finchaos.core.errors import FinchaosError
+from finchaos.core.provenance import digest
+from finchaos.core.subject import Subject
+from governance.check import Context, Skip, not_measured, parameters
+from governance.plan import Plan
+from governance.policy import Judgement, Policy
+from governance.record import (
+    Environment,
+    Evidence,
+    Exhibit,
+    ExhibitRef,
+    InputRef,
+    Run,
+    SubjectRef,
+)
+from governance.scenario import Scenario
+from governance.store import Measurements, Store, StoredRun
+
+COMPUTING_PACKAGES = ("arch", "captum", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done and steps in all."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a plan's names stand for, loaded."""
+
+    subject: Subject
+    bars: Bars
+    policy: Policy
+    challengers: Mapping[str, Subject]
+    scenarios: tuple[Scenario, ...]
+
+
+def validate(
+    plan: Plan, materials: Materials, store: Store, progress: Progress | None = None
+) -> StoredRun:
+    """Measure, judge and seal.
+
+    Every check's measurements are stored as soon as they exist, so that an interrupted
+    validation of the same inputs continues where it stopped.
+
+    Raises
+    ------
+    FinchaosError
+        If the inputs do not fit together. A model that fails its checks is a Finding instead.
+    """
+    say = progress or (lambda stage, done, total: None)
+    checks = plan.make_checks()
+    context = _context(plan, materials)
+    environment = _environment(plan.seed, materials.subject)
+    base = _base_key(plan, materials, environment)
+    taken: list[Measurements] = []
+    seconds: dict[str, float] = {}
+    for done, check in enumerate(checks):
+        say(check.card.name, done, len(checks))
+        start = time.perf_counter()
+        key = digest({**base, "check": check.card.name, "version": check.card.version,
+                      "params": parameters(check)})
+        found = store.remembered(key)
+        if found is None:
+            found = measure(check, materials.subject, context)
+            store.remember(key, found)
+        taken.append(found)
+        seconds[check.card.name] = round(time.perf_counter() - start, 3)
+    say("judge and seal", len(checks), len(checks))
+    evidence = tuple(item for part in taken for item in part.evidence)
+    exhibits = tuple(item for part in taken for item in part.exhibits)
+    run = _seal(plan, materials, environment, checks, evidence, exhibits)
+    timings = {"seconds": seconds, "host": platform.platform(), "machine": platform.machine()}
+    return store.put(run, exhibits, timings)
+
+
+def measure(check: Any, subject: Subject, context: Context) -> Measurements:
+    """Run one check; whatever it could not measure is recorded with the reason."""
+    evidence: list[Evidence] = []
+    exhibits: list[Exhibit] = []
+    reason, errored = _missing_capabilities(check, subject), False
+    if not reason:
+        try:
+            for item in check.measure(subject, context):
+                (evidence if isinstance(item, Evidence) else exhibits).append(item)  # type: ignore[arg-type]
+        except Skip as skip:
+            reason = str(skip)
+        except FinchaosError as error:
+            reason, errored = str(error), True
+        except Exception as error:  # any failure of a check is recorded, none stops the run
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            reason, errored = f"{type(error).__name__}: {error} ({where})", True
+    if reason:
+        have = {item.metric for item in evidence}
+        evidence += [
+            not_measured(
+                check, spec.name, reason, window=context.out_of_sample_window, errored=errored
+            )
+            for spec in check.card.metrics
+            if spec.name not in have
+        ]
+    return Measurements(evidence=tuple(evidence), exhibits=tuple(exhibits))
+
+
+def _missing_capabilities(check: Any, subject: Subject) -> str:
+    missing = sorted(set(check.card.requires) - {str(c) for c in subject.capabilities})
+    return f"the subject does not declare: {', '.join(missing)}" if missing else ""
+
+
+def _context(plan: Plan, materials: Materials) -> Context:
+    return Context(
+        bars=materials.bars,
+        folds=plan.make_folds(materials.bars),
+        seed=plan.seed,
+        cost_bps=plan.trading.cost_bps,
+        delay_bars=plan.trading.delay_bars,
+        challengers=materials.challengers,
+        scenarios=materials.scenarios,
+    )
+
+
+def _base_key(plan: Plan, materials: Materials, environment: Environment) -> dict[str, Any]:
+    """What measurements depend on besides the check itself."""
+    return {
+        "subject": materials.subject.digest,
+        "card": materials.subject.card.as_json(),
+        "bars": materials.bars.digest,
+        "folds": plan.folds.model_dump(mode="json"),
+        "trading": plan.trading.model_dump(mode="json"),
+        "challengers": {k: s.digest for k, s in sorted(materials.challengers.items())},
+        "scenarios": {s.name: s.digest for s in materials.scenarios},
+        "environment": environment.model_dump(mode="json"),
+    }
+
+
+def _seal(
+    plan: Plan,
+    materials: Materials,
+    environment: Environment,
+    checks: Sequence[Any],
+    evidence: tuple[Evidence, ...],
+    exhibits: tuple[Exhibit, ...],
+) -> Run:
+    judgement: Judgement = materials.policy.judge(evidence)
+    subject = materials.subject
+    return Run(
+        plan=plan.model_dump(mode="json"),
+        subject=SubjectRef(
+            card=subject.card.as_json(),
+            digest=subject.digest,
+            capabilities=tuple(sorted(str(c) for c in subject.capabilities)),
+        ),
+        inputs=_inputs(plan, materials),
+        policy=materials.policy.reference,
+        environment=environment,
+        cards=tuple(check.card for check in checks),
+        evidence=evidence,
+        exhibits=tuple(
+            ExhibitRef(check=item.check, name=item.name, digest=item.digest) for item in exhibits
+        ),
+        findings=judgement.findings,
+        coverage=judgement.coverage,
+        gate=judgement.gate,
+        gate_reasons=judgement.reasons,
+        inconclusive=judgement.inconclusive,
+    )
+
+
+def _inputs(plan: Plan, materials: Materials) -> tuple[InputRef, ...]:
+    bars = materials.bars
+    source = bars.provenance
+    rows = [
+        InputRef(
+            role="bars",
+            name=bars.symbol,
+            digest=bars.digest,
+            detail={
+                "source": source.source,
+                "kind": source.kind,
+                "licence": source.licence,
+                "rows": len(bars),
+                "first": bars.index[0].isoformat(),
+                "last": bars.index[-1].isoformat(),
+                "bars_per_year": float(bars.bars_per_year),
+                "has_range": bars.has_range,
+                "notes": "; ".join(source.notes),
+            },
+        ),
+        InputRef(role="plan", name=plan.name, digest=digest(plan.model_dump(mode="json"))),
+    ]
+    rows += [
+        InputRef(role="challenger", name=name, digest=challenger.digest)
+        for name, challenger in sorted(materials.challengers.items())
+    ]
+    rows += [
+        InputRef(role="scenario", name=item.name, digest=item.digest, detail={"kind": item.kind})
+        for item in materials.scenarios
+    ]
+    return tuple(rows)
+
+
+def _environment(seed: int, subject: Subject) -> Environment:
+    packages = {}
+    for name in COMPUTING_PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "absent"
+    return Environment(
+        finchaos=finchaos.__version__,
+        python=platform.python_version(),
+        commit=_commit(),
+        packages=packages,
+        backend=subject.card.backend,
+        seed=seed,
+    )
+
+
+def _commit() -> str:
+    """Commit of the code if it runs from a git checkout of its own."""
+    home = Path(__file__).resolve().parent.parent
+    if not (home / ".git").exists():
+        return ""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(home), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        dirty = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

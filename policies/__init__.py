@@ -1,0 +1,1 @@
+"""Policy packs, one YAML file each, and the crosswalk between guidances."""
