@@ -75,8 +75,14 @@ def validate(
     for done, check in enumerate(checks):
         say(check.card.name, done, len(checks))
         start = time.perf_counter()
-        key = digest({**base, "check": check.card.name, "version": check.card.version,
-                      "params": parameters(check)})
+        key = digest(
+            {
+                **base,
+                "check": check.card.name,
+                "version": check.card.version,
+                "params": parameters(check),
+            }
+        )
         found = store.remembered(key)
         if found is None:
             found = measure(check, materials.subject, context)

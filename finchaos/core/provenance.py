@@ -41,7 +41,12 @@ def parse_json(data: bytes | str) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
-    return json.loads(data, object_pairs_hook=unique, parse_constant=refuse)
+    def number(text: str) -> int | float:
+        # RFC 8785 writes large floats without a fraction; beyond 2**53 they are floats again.
+        value = int(text)
+        return value if abs(value) < 2**53 else float(text)
+
+    return json.loads(data, object_pairs_hook=unique, parse_constant=refuse, parse_int=number)
 
 
 def sha256(data: bytes) -> str:

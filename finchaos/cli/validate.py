@@ -1,0 +1,146 @@
+"""``finchaos init``, ``validate`` and ``report``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from finchaos.cli import console
+from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption
+from finchaos.core.errors import InputError
+from finchaos.core.files import write_atomic
+
+SHOWN_FINDINGS = 8
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write the plan.")] = Path("plan.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented validation plan."""
+    from finchaos.cli.assemble import plan_template
+
+    with console.reported():
+        if path.exists() and not force:
+            raise InputError(
+                f"{path} exists already", remedy="choose another name, or --force to replace it"
+            )
+        write_atomic(path, plan_template().encode())
+    console.out.print(f"wrote {path}; edit it, then: finchaos validate {path}")
+
+
+def validate(
+    plan: Annotated[str, typer.Argument(help="'demo' or the path of a plan.")] = "demo",
+    store: StoreOption = DEFAULT_STORE,
+    report: Annotated[bool, typer.Option(help="Render the plan's report formats.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Validate a model, judge it under a policy, seal the run and render its report."""
+    start = time.perf_counter()
+    with console.reported():
+        from finchaos.cli.assemble import find_plan, gather
+        from governance.harness import validate as run_harness
+        from governance.store import Store
+
+        wanted, beside = find_plan(plan)
+        with console.progress() as say:
+            materials = gather(wanted, beside, say)
+            stored = run_harness(wanted, materials, Store(store), say)
+            written = _render(stored, wanted.formats, say) if report else {}
+    summary = _summary(stored, written)
+    if json:
+        console.print_json(summary)
+    else:
+        _print(summary, time.perf_counter() - start)
+
+
+def report(
+    run: RunArgument = "latest",
+    format: Annotated[
+        list[str] | None, typer.Option(help="html, pdf, json, junit or markdown; repeatable.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to, instead of the run's own.")
+    ] = None,
+) -> None:
+    """Render a sealed run again."""
+    with console.reported():
+        from finchaos.core import registry
+        from governance.store import Store
+
+        runs = Store(store)
+        stored = runs.load(runs.resolve(run))
+        wanted = tuple(format or stored.run.plan["formats"])
+        for name in wanted:
+            registry.module("reports.formats", name)
+        with console.progress() as say:
+            written = _render(stored, wanted, say, out)
+    for name, path in written.items():
+        console.out.print(f"{name:<9} {path}")
+
+
+def _render(
+    stored: Any, formats: tuple[str, ...], say: Any, out: Path | None = None
+) -> dict[str, str]:
+    """Write the formats that are not there yet; a report already rendered is never replaced."""
+    from finchaos.core import registry
+    from reports import render
+
+    written = {}
+    for done, name in enumerate(formats):
+        say(f"report: {name}", done, len(formats))
+        extension = registry.module("reports.formats", name).EXTENSION
+        path = (out or stored.folder / "report") / f"report.{extension}"
+        if out is not None or not path.exists():
+            write_atomic(path, render(stored.run, stored.exhibits, name))
+        written[name] = str(path)
+    return written
+
+
+def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
+    from governance.record import SEVERITIES
+
+    run = stored.run
+    verdicts = Counter(finding.verdict for finding in run.findings)
+    weak = [f for f in run.findings if f.verdict in ("fail", "warn", "not_assessed")]
+    order = ("fail", "not_assessed", "warn")
+    weak.sort(key=lambda f: (order.index(f.verdict), SEVERITIES.index(f.severity), f.id))
+    return {
+        "run": run.digest,
+        "folder": str(stored.folder),
+        "subject": f"{run.subject.card['name']} {run.subject.card['version']}",
+        "policy": f"{run.policy.name} {run.policy.version}",
+        "gate": run.gate,
+        "inconclusive": run.inconclusive,
+        "findings": dict(sorted(verdicts.items())),
+        "evidence": len(run.evidence),
+        "worst": [
+            {"verdict": f.verdict, "severity": f.severity, "id": f.id, "statement": f.statement}
+            for f in weak
+        ],
+        "reports": written,
+    }
+
+
+def _print(summary: dict[str, Any], seconds: float) -> None:
+    colour = {"open": "green", "conditional": "yellow", "closed": "red"}[summary["gate"]]
+    say = console.out.print
+    say(f"[bold]{summary['subject']}[/] under {summary['policy']}")
+    say(f"gate [bold {colour}]{summary['gate']}[/]" + " (inconclusive)" * summary["inconclusive"])
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["findings"].items())
+    say(f"findings: {counts}; evidence: {summary['evidence']}")
+    for item in summary["worst"][:SHOWN_FINDINGS]:
+        say(f"  {item['verdict']:<12} {item['severity']:<9} {item['statement']}", markup=False)
+    if len(summary["worst"]) > SHOWN_FINDINGS:
+        say(f"  and {len(summary['worst']) - SHOWN_FINDINGS} more in the report")
+    say(f"run {summary['run']}")
+    for name, path in summary["reports"].items():
+        say(f"  {name:<9} {path}", markup=False)
+    say(
+        f"{seconds:.0f} s. Next: finchaos sign {summary['run'][:12]} --role developer --person NAME"
+    )

@@ -1,0 +1,149 @@
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finchaos.core.errors import DocumentError, UnknownNameError
+from governance.policy import load_policy, policy_names
+from tests.governance.evidence import evidence
+
+RULES = """
+name: house
+title: House rules
+version: 1.0.0
+status: active
+source: test
+rules:
+  wf.sharpe:
+    {{check: walk_forward, metric: sharpe, where: {{fold: "-"}}, operator: ">=", limit: {limit},
+      on: {on}, severity: {severity}, breach: {breach}, when_not_assessed: {missing},
+      rationale: a limit that only a test would set}}
+clauses:
+  - {{id: C1, section: I, summary: s, needs: n, rules: ["wf.*"], extent: full}}
+  - {{id: C2, section: II, summary: s, needs: n}}
+"""
+
+
+def policy(tmp_path, **words):
+    fill = {"limit": 0, "on": "value", "severity": "high", "breach": "fail", "missing": "block"}
+    path = tmp_path / "house.yaml"
+    path.write_text(RULES.format(**{**fill, **words}))
+    return load_policy(str(path))
+
+
+def test_every_shipped_pack_loads_and_names_only_what_exists():
+    assert {"baseline", "sr_26_2", "sr_11_7"} <= set(policy_names())
+    for name in policy_names():
+        pack = load_policy(name)
+        assert pack.rules
+        assert load_policy(name).digest == pack.digest
+
+
+def test_shipped_packs_have_their_clauses():
+    assert len(load_policy("sr_26_2").document.clauses) == 16
+    assert len(load_policy("sr_11_7").document.clauses) == 39
+    assert load_policy("sr_11_7").document.status == "superseded"
+
+
+def test_crosswalk_links_lead_somewhere():
+    clauses = {
+        f"{name}:{clause.id}": clause
+        for name in policy_names()
+        for clause in load_policy(name).document.clauses
+    }
+    for clause in clauses.values():
+        assert set(clause.maps_to) <= set(clauses)
+
+
+@pytest.mark.parametrize(
+    ("value", "words", "verdict", "gate", "inconclusive"),
+    [
+        (0.5, {}, "pass", "open", False),
+        (-0.5, {}, "fail", "closed", False),
+        (-0.5, {"severity": "moderate"}, "fail", "conditional", False),
+        (-0.5, {"breach": "warn"}, "warn", "conditional", False),
+        (None, {}, "not_assessed", "closed", True),
+        (None, {"missing": "warn"}, "not_assessed", "conditional", False),
+        (None, {"missing": "ignore"}, "not_assessed", "open", False),
+    ],
+)
+def test_verdict_and_gate(tmp_path, value, words, verdict, gate, inconclusive):
+    judged = policy(tmp_path, **words).judge([evidence(value)])
+    assert [f.verdict for f in judged.findings] == [verdict]
+    assert (judged.gate, judged.inconclusive) == (gate, inconclusive)
+
+
+def test_no_evidence_at_all_is_never_a_pass(tmp_path):
+    judged = policy(tmp_path).judge([])
+    assert judged.findings[0].verdict == "not_assessed"
+    assert judged.gate == "closed"
+    assert judged.inconclusive
+
+
+def test_the_end_of_an_interval_can_be_judged(tmp_path):
+    pack = policy(tmp_path, on="low")
+    assert pack.judge([evidence(0.5, interval=(-0.1, 1.0))]).gate == "closed"
+    assert pack.judge([evidence(0.5, interval=(0.1, 1.0))]).gate == "open"
+    assert pack.judge([evidence(0.5)]).findings[0].verdict == "not_assessed"
+
+
+def test_evidence_that_fails_its_own_check_is_not_believed(tmp_path):
+    judged = policy(tmp_path).judge([evidence(0.5, residual=1.0)])
+    assert judged.findings[0].verdict == "not_assessed"
+    assert "own check" in judged.findings[0].statement
+
+
+def test_slices_are_selected(tmp_path):
+    pack = policy(tmp_path)
+    judged = pack.judge([evidence(0.5), evidence(-9.0, fold="1")])
+    assert [f.id for f in judged.findings] == ["wf.sharpe"]
+    assert judged.gate == "open"
+
+
+def test_a_finding_keeps_its_id_when_only_the_window_moves(tmp_path):
+    pack = policy(tmp_path)
+    moved = evidence(0.4).model_copy(
+        update={"window": evidence(0.4).window.model_copy(update={"end": "2013-01-03"})}
+    )
+    first, second = pack.judge([evidence(0.4)]), pack.judge([moved])
+    assert first.findings[0].id == second.findings[0].id
+    assert first.findings[0].evidence != second.findings[0].evidence
+
+
+def test_coverage_tells_evidenced_from_not(tmp_path):
+    rows = policy(tmp_path).judge([evidence(0.5)]).coverage
+    assert [(r.clause, r.status) for r in rows] == [("C1", "evidenced"), ("C2", "not_evidenced")]
+    rows = policy(tmp_path).judge([evidence(None)]).coverage
+    assert rows[0].status == "not_evidenced"
+
+
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=4))
+def test_the_order_of_evidence_does_not_matter(tmp_path_factory, values):
+    pack = policy(tmp_path_factory.mktemp("p"))
+    items = [evidence(v, kind=str(k)) for k, v in enumerate(values)]
+    verdicts = {pack.judge(list(order)) for order in itertools.permutations(items)}
+    assert len(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("check: walk_forward", "check: walk_backward"), "unknown check 'walk_backward'"),
+        (("metric: sharpe", "metric: glory"), "no metric 'glory'"),
+        (('rules: ["wf.*"]', 'rules: ["nothing.*"]'), "matches no rule"),
+        (("title: House rules", "titel: House rules"), "titel"),
+        (("title: House rules", "title: a\ntitle: b"), "duplicate key"),
+        (("limit: 0", "limit: .inf"), "finite"),
+        (("status: active", "status: active\nextends: house.yaml"), "extends itself"),
+        (("status: active", "status: active\nextends: nobody"), "no policy named"),
+        (('operator: ">="', "operator: between"), "upper"),
+    ],
+)
+def test_a_pack_that_makes_no_sense_is_refused(tmp_path, change, message):
+    path = Path(tmp_path) / "house.yaml"
+    fill = {"limit": 0, "on": "value", "severity": "high", "breach": "fail", "missing": "block"}
+    path.write_text(RULES.format(**fill).replace(*change))
+    with pytest.raises((DocumentError, UnknownNameError), match=message):
+        load_policy("house.yaml", beside=Path(tmp_path))
