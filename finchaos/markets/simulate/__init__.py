@@ -1,0 +1,1 @@
+"""Simulated markets whose regimes and variances are known."""
