@@ -183,7 +183,7 @@ class VolatilityStream:
             return "a price is not positive or the volume negative"
         if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
             return "the range does not contain open and close"
-        if bar.ts is pd.NaT or bar.ts.tzinfo is None:
+        if pd.isna(bar.ts) or bar.ts.tzinfo is None:
             return "the time stamp is missing or has no zone"
         self._recent.append(values)
         if len(self._recent) == self._recent.maxlen and len(set(self._recent)) == 1:

@@ -1,0 +1,202 @@
+"""Whether a model's signals keep the contract that every other measurement relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from finchaos.core.bars import Bars
+from finchaos.core.signals import Signals
+from finchaos.core.subject import Capability, Subject
+from governance.check import Context, measured, not_measured
+from governance.observe import digest_now, violations
+from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec, Window
+
+_PROMISED = (
+    (Capability.REGIMES, "regime"),
+    (Capability.REGIMES, "stress_probability"),
+    (Capability.LATENTS, "latents"),
+    (Capability.KILL_SWITCH, "tripped"),
+)
+
+
+def _count(name: str, meaning: str, unit: str = "rows") -> MetricSpec:
+    return MetricSpec(name=name, unit=unit, better="lower", meaning=meaning)
+
+
+@dataclass(frozen=True)
+class SignalIntegrity:
+    """Run the candidate on all bars and on shorter histories and count breaches of its contract.
+
+    Parameters
+    ----------
+    histories : int
+        Number of histories: all bars, and prefixes whose lengths divide the rest evenly.
+    """
+
+    histories: int = 3
+
+    card: ClassVar[CheckCard] = CheckCard(
+        name="signal_integrity",
+        version=1,
+        title="Integrity of signals",
+        question="Does the model answer every bar with one usable position within its limits?",
+        pillar="conceptual_soundness",
+        method=(
+            "The candidate is trained and run on copies of the sample and of prefixes of it. "
+            "Breaches of the Subject contract are counted over all runs; nothing is repaired and "
+            "no run stops at its first breach. A model that fails to answer is counted, and the "
+            "counts that need its answer are then not measured."
+        ),
+        limitations=(
+            "Counts what this sample provokes; other inputs may provoke more.",
+            "Says nothing about whether a position is sensible.",
+        ),
+        requires=(),
+        metrics=(
+            _count("failed_calls", "Calls of fit or signals that raised an error", "calls"),
+            _count("misplaced_rows", "Rows missing, surplus or not stamped like their bar"),
+            _count("nonfinite_positions", "Positions that are NaN or infinite"),
+            _count("positions_beyond_limits", "Positions beyond the limits on the model card"),
+            _count("positions_in_warmup", "Positions other than 0 during the warm-up"),
+            _count("positions_while_tripped", "Positions other than 0 while the switch is latched"),
+            _count("invalid_probabilities", "Stress probabilities not within 0 and 1"),
+            _count("nonfinite_latents", "Rows with a latent that is NaN or infinite"),
+            _count("negative_regimes", "Regime labels below 0"),
+            _count(
+                "missing_fields", "Fields that a declared capability promises, absent", "fields"
+            ),
+            _count("unstable_fields", "Fields present in some runs and absent in others", "fields"),
+            _count("changed_inputs", "Runs in which the model changed the bars it read", "runs"),
+        ),
+    )
+
+    def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
+        """Yield one count per metric over all runs, and the table of counts by run."""
+        fold = context.last_fold
+        window = context.window(0, len(context.bars) - 1, fold.train_end)
+        try:
+            candidate = context.candidate(subject)
+        except Exception as error:  # the model's failure is what is being measured
+            yield from self._nothing_but_failures(1, f"fit failed: {_text(error)}", window)
+            return
+        runs = [_run(candidate, context.bars.rows(0, stop)) for stop in self._lengths(context)]
+        answered = [run.counts for run in runs if run.counts is not None]
+        failures = [run.failure for run in runs if run.failure]
+        changed = sum(run.changed_input for run in runs)
+        if not answered:
+            yield from self._nothing_but_failures(len(failures), failures[0], window, changed)
+            return
+        totals = {name: sum(counts[name] for counts in answered) for name in answered[0]}
+        totals["missing_fields"] = max(counts["missing_fields"] for counts in answered)
+        totals["unstable_fields"] = _unstable([run.fields for run in runs if run.counts])
+        totals |= {"failed_calls": len(failures), "changed_inputs": changed}
+        rows = sum(run.rows for run in runs if run.counts is not None)
+        for spec in self.card.metrics:
+            n = rows if spec.unit == "rows" else len(runs)
+            yield measured(self, spec.name, totals[spec.name], n=n, window=window)
+        yield self._exhibit(runs)
+
+    def _lengths(self, context: Context) -> list[int]:
+        n, warm = len(context.bars), context.folds[0].train_end
+        steps = np.linspace(warm, n, max(self.histories, 1) + 1)[1:]
+        return sorted({int(step) for step in steps}, reverse=True)
+
+    def _nothing_but_failures(
+        self, failures: int, reason: str, window: Window, changed: int | None = None
+    ) -> Iterator[Evidence]:
+        for spec in self.card.metrics:
+            if spec.name == "failed_calls":
+                yield measured(self, spec.name, failures, n=failures, window=window)
+            elif spec.name == "changed_inputs" and changed is not None:
+                yield measured(self, spec.name, changed, n=failures, window=window)
+            else:
+                yield not_measured(self, spec.name, reason, window=window, errored=True)
+
+    def _exhibit(self, runs: list[_Run]) -> Exhibit:
+        names = list(next(run.counts for run in runs if run.counts is not None))
+        columns = [
+            Column(name="history", values=tuple(run.label for run in runs)),
+            Column(name="bars", values=tuple(float(run.rows) for run in runs)),
+            Column(name="failure", values=tuple(run.failure or "none" for run in runs)),
+        ]
+        columns += [
+            Column(
+                name=name.replace("_", " "),
+                values=tuple(
+                    None if run.counts is None else float(run.counts[name]) for run in runs
+                ),
+            )
+            for name in names
+        ]
+        return Exhibit(
+            check=self.card.name,
+            name="breaches",
+            title="Breaches of the Subject contract by run",
+            kind="table",
+            columns=tuple(columns),
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one call of ``signals`` showed; ``counts`` is None if it gave no Signals."""
+
+    label: str
+    rows: int
+    counts: dict[str, int] | None
+    fields: frozenset[str]
+    failure: str
+    changed_input: bool
+
+
+def _run(subject: Subject, bars: Bars) -> _Run:
+    before = bars.digest
+    answer: Any = None
+    try:
+        answer = subject.signals(bars)
+        failure = "" if isinstance(answer, Signals) else f"returned {type(answer).__name__}"
+    except Exception as error:  # the model's failure is what is being measured
+        failure = _text(error)
+    counts = _counts(answer, bars, subject) if isinstance(answer, Signals) else None
+    return _Run(
+        label=f"to {bars.index[-1].date().isoformat()}",
+        rows=len(bars),
+        counts=counts,
+        fields=frozenset(answer.arrays()) if isinstance(answer, Signals) else frozenset(),
+        failure=failure,
+        changed_input=_was_changed(bars, before),
+    )
+
+
+def _was_changed(bars: Bars, before: str) -> bool:
+    try:
+        return digest_now(bars) != before
+    except Exception:  # bars that no longer form valid Bars were changed
+        return True
+
+
+def _counts(signals: Signals, bars: Bars, subject: Subject) -> dict[str, int]:
+    latents, tripped, regime = signals.latents, signals.tripped, signals.regime
+    promised = {name for capability, name in _PROMISED if capability in subject.capabilities}
+    held = np.zeros(0) if tripped is None else signals.position[tripped]
+    return {
+        **violations(signals, bars, subject.card),
+        "positions_while_tripped": int(np.count_nonzero(held)),
+        "nonfinite_latents": (
+            0 if latents is None else int((~np.isfinite(latents)).any(axis=1).sum())
+        ),
+        "negative_regimes": 0 if regime is None else int((regime < 0).sum()),
+        "missing_fields": len(promised - set(signals.arrays())),
+    }
+
+
+def _unstable(fields: list[frozenset[str]]) -> int:
+    return len(frozenset.union(*fields) - frozenset.intersection(*fields))
+
+
+def _text(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
