@@ -1,0 +1,1 @@
+"""From signals to trades: sizing, kill switch and backtest."""
