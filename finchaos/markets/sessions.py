@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from finchaos.core.errors import DataError
@@ -65,7 +66,8 @@ def regular_closes(first_day: str, count: int, bars_per_year: float) -> pd.Datet
     """
     per_session = max(1, round(bars_per_year / SESSIONS_PER_YEAR))
     sessions = -(-count // per_session)
-    days = pd.bdate_range(first_day, periods=sessions, unit="us")
+    dates = np.busday_offset(first_day, np.arange(sessions), roll="forward")
+    days = pd.DatetimeIndex(dates.astype("datetime64[us]"))
     closes = session_closes(days).repeat(per_session)
     step = pd.Timedelta(minutes=SESSION_MINUTES) / per_session
     back = pd.TimedeltaIndex([step * (per_session - 1 - k) for k in range(per_session)])
