@@ -1,0 +1,1 @@
+"""Benchmarks: ours against a named peer, interleaved in one process. Run by ``./dev bench``."""
