@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,6 +32,8 @@ from governance.statistics.outcomes import (
     undefined_reason,
     yearly_rates,
 )
+from governance.statistics.proportion import exact_interval
+from governance.statistics.rate import exact_rate_interval
 from governance.statistics.regimes import (
     Alarms,
     below_high,
@@ -42,7 +44,7 @@ from governance.statistics.regimes import (
 )
 from governance.statistics.resampling import Bootstrap, block_length, percentile_interval
 
-MIN_EPISODES = 5
+MIN_FALLS = 5
 PER_FOLD = ("sharpe", "annual_return", "max_drawdown", "exposure_share")
 
 _METRICS = (
@@ -161,7 +163,7 @@ class WalkForward:
         alarms = score_alarms(tested.off, episodes, tested.bars.index)
         yield from self._alarms(tested, alarms, context, window)
         yield from self._episodes(alarms, context, window)
-        yield from self._kill_switch(tested, context, window)
+        yield from self._kill_switch(tested, window)
         name = self.card.name
         series = {"model": tested.net, "buy and hold, no cost": tested.market}
         before_cost = {"model before cost": tested.gross}
@@ -254,10 +256,10 @@ class WalkForward:
         intervals = self._bootstrap(tested.off).intervals(
             statistics, columns, context.rng("walk_forward.signalling")
         )
+        years = len(tested.off) / tested.bars.bars_per_year
         for name, statistic in statistics.items():
-            yield self._evidence(
-                name, float(statistic(columns)), len(tested.off), window, intervals[name]
-            )
+            interval = intervals[name] or self._rare(columns[name], years)
+            yield self._evidence(name, float(statistic(columns)), len(tested.off), window, interval)
 
     def _alarms(
         self, tested: OutOfSample, alarms: Alarms, context: Context, window: Window
@@ -271,13 +273,17 @@ class WalkForward:
         intervals = self._bootstrap(tested.off).intervals(
             statistics, columns, context.rng("walk_forward.alarms")
         )
+        outside = int(alarms.outside.sum())
         for name, statistic in statistics.items():
+            interval = intervals[name]
+            if name == "false_alarms_per_year" and interval is None and outside:
+                interval = self._rare(columns["onsets"], outside / tested.bars.bars_per_year)
             yield self._evidence(
                 name,
                 float(statistic(columns)),
-                int(alarms.outside.sum()),
+                outside,
                 window,
-                intervals[name],
+                interval,
                 undefined="every bar lies in a fall",
             )
 
@@ -286,53 +292,56 @@ class WalkForward:
         never_off = missing
         if len(alarms.detection_days):
             never_off = "the subject was not risk-off at the trough of any fall"
-        found = np.isfinite(alarms.detection_days).astype(float)
-        for name, values, reduce, nothing in (
-            ("detection_rate", found, np.mean, missing),
-            ("time_to_detection_days", alarms.detection_days, np.median, missing),
-            ("time_to_clear_days", alarms.clearing_days, np.median, never_off),
+        seen, n = int(np.isfinite(alarms.detection_days).sum()), len(alarms.detection_days)
+        if n:
+            interval = exact_interval(seen, n, level=self.level)
+            yield self._evidence("detection_rate", seen / n, n, window, interval)
+        else:
+            yield not_measured(self, "detection_rate", missing, window=window)
+        for name, values, nothing in (
+            ("time_to_detection_days", alarms.detection_days, missing),
+            ("time_to_clear_days", alarms.clearing_days, never_off),
         ):
             if not len(values):
                 yield not_measured(self, name, nothing, window=window)
                 continue
             yield self._evidence(
                 name,
-                float(reduce(values)),
+                float(np.median(values)),
                 len(values),
                 window,
-                self._over_episodes(values, reduce, context.rng(f"walk_forward.{name}")),
+                self._over_falls(values, context.rng(f"walk_forward.{name}")),
                 undefined=f"infinite: of {len(values)} falls, "
                 f"{int(np.isinf(values).sum())} were never seen or never cleared",
             )
 
-    def _kill_switch(
-        self, tested: OutOfSample, context: Context, window: Window
-    ) -> Iterator[Evidence]:
+    def _kill_switch(self, tested: OutOfSample, window: Window) -> Iterator[Evidence]:
         if tested.trips is None or tested.signals.tripped is None:
             for name in ("kill_switch_trips_per_year", "tripped_share"):
                 yield not_measured(self, name, "the signals carry no kill switch", window=window)
             return
-        name, n = "kill_switch_trips_per_year", len(tested.trips)
-        columns = {name: tested.trips.astype(float)}
-        statistics = yearly_rates((name,), tested.bars.bars_per_year)
-        intervals = self._bootstrap(tested.trips).intervals(
-            statistics, columns, context.rng("walk_forward.trips")
-        )
-        yield self._evidence(name, float(statistics[name](columns)), n, window, intervals[name])
+        trips, n = int(tested.trips.sum()), len(tested.trips)
+        years = n / tested.bars.bars_per_year
+        interval = exact_rate_interval(trips, years, level=self.level)
+        yield self._evidence("kill_switch_trips_per_year", trips / years, n, window, interval)
         yield self._evidence("tripped_share", float(tested.signals.tripped.mean()), n, window)
 
     def _bootstrap(self, series: np.ndarray) -> Bootstrap:
         return Bootstrap(block_length(series), self.draws, self.level)
 
-    def _over_episodes(
-        self, values: np.ndarray, reduce: Callable[..., np.ndarray], rng: np.random.Generator
-    ) -> Interval | None:
-        """Interval from falls drawn with replacement; None for too few of them."""
-        if len(values) < MIN_EPISODES:
+    def _rare(self, events: np.ndarray, years: float) -> Interval | None:
+        """Exact interval where the bootstrap is silent because nothing happened."""
+        if events.any():
+            return None
+        return exact_rate_interval(0, years, level=self.level)
+
+    def _over_falls(self, values: np.ndarray, rng: np.random.Generator) -> Interval | None:
+        """Interval of a median from falls drawn with replacement; None for too few of them."""
+        if len(values) < MIN_FALLS:
             return None
         drawn = values[rng.integers(0, len(values), size=(self.draws, len(values)))]
         method = f"bootstrap over {len(values)} falls, percentile, {self.draws} draws"
-        return percentile_interval(reduce(drawn, axis=1), self.level, method)
+        return percentile_interval(np.median(drawn, axis=1), self.level, method)
 
     def _evidence(
         self,

@@ -150,10 +150,7 @@ class Bootstrap:
     def intervals(
         self, statistics: Mapping[str, Statistic], columns: Columns, rng: np.random.Generator
     ) -> dict[str, Interval | None]:
-        """Percentile interval of every statistic.
-
-        None where more than one draw in a hundred left the statistic undefined.
-        """
+        """Percentile interval of every statistic; None as for :func:`percentile_interval`."""
         drawn = self.distribution(statistics, columns, rng)
         return {
             name: percentile_interval(values, self.level, self.method)
@@ -162,9 +159,15 @@ class Bootstrap:
 
 
 def percentile_interval(values: np.ndarray, level: float, method: str) -> Interval | None:
-    """The central ``level`` of resampled values; None if too many of them are not finite."""
+    """The central ``level`` of resampled values.
+
+    None if more than one in a hundred is not finite, or if all are the same: a sample in which
+    nothing varies says nothing about its own error.
+    """
     finite = values[np.isfinite(values)]
     if len(finite) < (1.0 - _UNDEFINED_SHARE) * len(values) or not len(finite):
+        return None
+    if finite.max() == finite.min():
         return None
     low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(low=float(low), high=float(high), level=level, method=method)
