@@ -91,7 +91,7 @@ def spread_cuts(bars: Bars, first: int, count: int, rng: np.random.Generator) ->
     moves = np.abs(np.log(bars.close[rows] / bars.close[rows - 1]))
     largest = rows[np.argsort(-moves, kind="stable")[:2]].tolist()
     before = bars.index[rows - 1]
-    moments = before.dayofweek.to_numpy() * 24 + before.hour.to_numpy()
+    moments = before.day_of_week.to_numpy() * 24 + before.hour.to_numpy()
     turn = np.empty(len(rows), dtype=np.int64)
     for moment in np.unique(moments):
         turn[moments == moment] = np.arange(int((moments == moment).sum()))

@@ -213,10 +213,8 @@ class PointInTime:
         yield measured(self, "reach_bars", reach, n=n, window=window, **where)
 
     def _anonymous(self, candidate: Subject, context: Context, window: Window) -> Evidence:
-        length = min(candidate.card.warmup_bars + self.window_bars, len(context.bars))
-        bars = context.bars.rows(len(context.bars) - length, None)
-        rows = _changed_when_anonymous(candidate, candidate, bars)
-        return self._rows("anonymous_changed_rows", rows, length, window)
+        rows = _changed_when_anonymous(candidate, candidate, context.bars)
+        return self._rows("anonymous_changed_rows", rows, len(context.bars), window)
 
     def _through_fit(
         self, subject: Subject, context: Context, rng: np.random.Generator

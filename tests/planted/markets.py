@@ -57,7 +57,7 @@ def regime_switching_bars(seed: int, n: int = 1500) -> Bars:
     prices = np.exp(np.stack([log_open, high, low, log_close]))
     volume = np.round(1e6 * np.exp(0.3 * normal[:, 2]) * np.sqrt(sigma / sigma.min()))
     return Bars(
-        index=pd.bdate_range("2001-01-02 21:00", periods=n, tz="UTC"),
+        index=pd.bdate_range("2001-01-02 21:00", periods=n, tz="UTC", normalize=False),
         open=prices[0],
         high=np.maximum(prices[1], np.maximum(prices[0], prices[3])),
         low=np.minimum(prices[2], np.minimum(prices[0], prices[3])),

@@ -44,9 +44,11 @@ def test_stream_continues_the_batch() -> None:
     bars = regime_switching_bars(2, 500)
     subject = VolatilityRegime().fit(bars.rows(0, 300), seed=0)
     batch, stream = subject.signals(bars), subject.open(bars.rows(0, 400))
+    assert batch.latents is not None
     for row in range(400, 500):
         live = stream.step(bars[row])
         assert live.position == batch.position[row]
+        assert live.latents is not None
         assert np.array_equal(live.latents, batch.latents[row])
 
 

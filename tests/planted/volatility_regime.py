@@ -104,14 +104,18 @@ class VolatilityRegime:
 
     def signals(self, bars: Bars) -> Signals:
         """One row for every bar, by the recursion a stream runs."""
-        return Signals.collect(self._replay(VolatilityStream(self), bars))
+        return Signals.collect(self._replay(self.new_stream(), bars))
 
     def open(self, warmup: Bars | None = None) -> VolatilityStream:
         """A stream that has seen ``warmup``."""
-        stream = VolatilityStream(self)
+        stream = self.new_stream()
         if warmup is not None:
             self._replay(stream, warmup)
         return stream
+
+    def new_stream(self) -> VolatilityStream:
+        """A stream that has seen nothing; defective subjects return a defective one."""
+        return VolatilityStream(self)
 
     def _replay(self, stream: VolatilityStream, bars: Bars) -> list[Signal]:
         issued, latched_bars = [], 0

@@ -1,0 +1,150 @@
+"""The instrument is silent on causal subjects and loud on each planted leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from finchaos.core.bars import Bars
+from finchaos.core.subject import Capability
+from governance.alterations import ALTERATIONS
+from governance.check import Context
+from governance.checks.point_in_time import PointInTime
+from tests.planted import leaks
+from tests.planted.markets import regime_switching_bars
+from tests.planted.measurements import context_of, measure
+from tests.planted.volatility_regime import VolatilityRegime
+
+CHECK = PointInTime()
+
+
+@pytest.fixture(scope="module")
+def bars() -> Bars:
+    """700 bars with a single crash of 12 % in the last fold's test."""
+    calm = regime_switching_bars(5, 700)
+    factor = np.where(np.arange(700) >= 640, 0.88, 1.0)
+    prices = {name: getattr(calm, name) * factor for name in ("open", "high", "low", "close")}
+    return calm.with_values(None, **prices)
+
+
+@pytest.fixture
+def context(bars: Bars) -> Context:
+    return context_of(bars)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    leaks.RemembersHistories.forget()
+    yield
+    leaks.RemembersHistories.forget()
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_quiet_on_a_causal_subject_and_repeatable(context: Context, continuous: bool) -> None:
+    subject = VolatilityRegime(continuous=continuous)
+    found = measure(CHECK, subject, context)
+    assert {e.value for e in found} == {0.0}
+    assert found.find("changed_rows").self_check is not None
+    assert found.find("changed_rows").self_check.holds  # type: ignore[union-attr]
+    cuts = found.find("leaking_cuts_share")
+    assert cuts.n == len(ALTERATIONS) + 4 * 14
+    assert cuts.interval is not None
+    assert 0.0 < cuts.interval.high < 0.06
+    assert found.digests == measure(CHECK, subject, context).digests
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        leaks.LookAhead(),
+        leaks.LookAheadOnFridays(),
+        leaks.LookAheadOnCrashes(),
+        leaks.LookAheadOnVolume(),
+        leaks.LookAheadOnRange(),
+        leaks.CentredSmoothing(),
+        leaks.FullSampleScaler(),
+        leaks.KnowsTheEnd(),
+    ],
+    ids=lambda subject: type(subject).__name__,
+)
+def test_loud_on_signals_that_know_the_future(context: Context, subject: VolatilityRegime) -> None:
+    found = measure(CHECK, subject, context)
+    assert found.value("changed_rows") > 0
+    assert found.value("leaking_cuts_share") > 0
+    table = found.exhibits[0]
+    assert any(value != "none" for value in table.columns[-1].values)
+
+
+def test_reach_tells_how_far_a_leak_looks_ahead(context: Context) -> None:
+    assert measure(CHECK, leaks.LookAhead(), context).value("reach_bars") == 1
+    assert measure(CHECK, leaks.CentredSmoothing(), context).value("reach_bars") == 5
+    assert measure(CHECK, leaks.FullSampleScaler(), context).value("reach_bars") > 300
+
+
+def test_alterations_tell_what_a_leak_reads(context: Context) -> None:
+    volume = measure(CHECK, leaks.LookAheadOnVolume(), context)
+    assert volume.value("changed_rows", alteration="volume") > 0
+    assert volume.value("changed_rows", alteration="range") == 0
+    spread = measure(CHECK, leaks.LookAheadOnRange(), context)
+    assert spread.value("changed_rows", alteration="range") > 0
+    assert spread.value("changed_rows", alteration="volume") == 0
+    end = measure(CHECK, leaks.KnowsTheEnd(), context)
+    assert end.value("changed_rows", alteration="truncation") > 0
+    assert end.value("changed_rows", alteration="noise") == 0
+    assert end.value("max_position_change") == 0
+
+
+def test_a_leak_through_remembered_histories_is_found_in_fit(context: Context) -> None:
+    found = measure(CHECK, leaks.RemembersHistories(), context)
+    assert found.value("changed_rows") == 0
+    assert found.value("refit_changed_rows") > 0
+
+
+def test_a_leak_through_data_looked_up_by_date_is_found_in_fit(
+    context: Context, bars: Bars
+) -> None:
+    found = measure(CHECK, leaks.LooksUpByDate(panel=bars), context)
+    assert found.value("changed_rows") == 0
+    assert found.value("refit_changed_rows") == 0
+    assert found.value("anonymous_changed_rows", through="fit") > 0
+
+
+def test_signals_looked_up_by_date_are_found(context: Context) -> None:
+    found = measure(CHECK, leaks.LooksUpSignals(), context)
+    assert found.value("changed_rows") == 0
+    assert found.value("anonymous_changed_rows") > 0
+
+
+def test_a_model_that_refuses_altered_bars_is_counted(context: Context) -> None:
+    found = measure(CHECK, leaks.RefusesJumps(), context)
+    assert found.value("failed_calls") > 0
+    refused = found.find("changed_rows", alteration="scale")
+    assert refused.status == "errored"
+    assert "ValueError: planted" in refused.reason
+    assert found.value("changed_rows") == 0
+
+
+def test_unsteady_signals_show_in_the_self_check(context: Context) -> None:
+    found = measure(CHECK, leaks.Unsteady(), context)
+    check = found.find("changed_rows").self_check
+    assert check is not None
+    assert not check.holds
+
+
+def test_without_refit_training_is_not_measured(context: Context) -> None:
+    sound = VolatilityRegime()
+    subject = replace(sound, capabilities=sound.capabilities - {Capability.REFIT})
+    found = measure(CHECK, subject, context)
+    skipped = found.find("refit_changed_rows")
+    assert (skipped.status, skipped.reason) == ("skipped", "the subject does not declare refit")
+    assert found.value("changed_rows") == 0
+
+
+def test_small_samples_are_measured_too() -> None:
+    bars = regime_switching_bars(2, 130)
+    found = measure(CHECK, VolatilityRegime(), context_of(bars, first_test=80))
+    assert found.value("changed_rows") == 0
+    assert found.value("refit_changed_rows") == 0
