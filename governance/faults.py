@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -54,11 +54,20 @@ class Fault:
     name, description : str
     spoil : callable
         From the last good bar, the bars due after it and random numbers to what is delivered.
+    is_gradual : bool
+        Whether the first delivery can pass for a good one, so that only repetition shows the
+        fault.
     """
 
     name: str
     description: str
     spoil: Spoil
+    is_gradual: bool = False
+
+    @property
+    def kind(self) -> Literal["immediate", "gradual"]:
+        """Whether one delivery is enough to see the fault."""
+        return "gradual" if self.is_gradual else "immediate"
 
     def deliveries(self, last: Bar, due: Sequence[Bar], rng: np.random.Generator) -> list[Delivery]:
         """What the feed delivers after ``last`` in place of ``due``.
@@ -185,8 +194,8 @@ FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
             Fault("infinity", "One field is plus or minus infinity", _infinity),
             Fault("zero_price", "One price is zero", _zero_price),
             Fault("negative_volume", "Volume is below zero", _negative_volume),
-            Fault("frozen_feed", "The last bar repeats with new time stamps", _frozen_feed),
-            Fault("silent_feed", "No bar comes while the clock moves on", _silent_feed),
+            Fault("frozen_feed", "The last bar repeats with new time stamps", _frozen_feed, True),
+            Fault("silent_feed", "No bar comes while the clock moves on", _silent_feed, True),
             Fault("clock_backward", "A bar is stamped five bars early", _clock_backward),
             Fault("clock_forward", "A bar is stamped 250 bars late", _clock_forward),
             Fault("time_gap", "Sixty bars are missing", _time_gap),

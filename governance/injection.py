@@ -117,8 +117,9 @@ def armed_stream(subject: Subject, history: Bars, operator: str) -> HasKillSwitc
 
 
 def trips_on(stream: HasKillSwitch, bars: Sequence[Bar]) -> bool:
-    """Whether the switch trips anywhere on these bars."""
+    """Whether the switch trips on these bars, or on a heartbeat in the moment each is due."""
     for bar in bars:
+        stream.heartbeat(bar.ts)
         stream.step(bar)
         if stream.tripped:
             return True

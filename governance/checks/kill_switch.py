@@ -18,6 +18,7 @@ from governance.statistics.proportion import exact_interval
 
 OPERATOR = "validator (kill-switch check)"
 TRIES_PER_START = 4
+KINDS = ("immediate", "gradual")
 NO_TRIP = "no fault tripped the switch"
 _AFTER_A_TRIP = ("self_rearm_count", "blank_rearm_accepted", "unexplained_trips", "rearm_share")
 
@@ -55,21 +56,22 @@ class KillSwitch:
         question="Does the kill switch stop the model on a faulty feed, and only then?",
         pillar="ongoing_monitoring",
         method=(
-            "Sixteen faults are injected into live streams that have replayed real history and "
-            "that stay armed without the fault. After a trip the feed is clean again: the switch "
-            "must stay latched with position 0 until a named person re-arms it, and must refuse "
-            "a blank name. A call that raises an error instead of answering has not failed "
-            "closed. Trips on out-of-sample bars without any fault are counted with an exact "
+            "Sixteen faults are injected into live streams that have replayed the sample's own "
+            "history and stay armed on clean bars and punctual heartbeats. After a trip the feed "
+            "is clean again: the switch must stay latched with position 0 until a named person "
+            "re-arms it, and must refuse a blank name. A call that raises an error instead of "
+            "answering has not failed closed. Trips on out-of-sample bars without any fault are "
+            "counted with an exact "
             "interval."
         ),
         limitations=(
             "A trip on a real crash counts as a false trip: the rate on clean bars is an upper "
             "bound of the rate of trips without cause.",
             "Trips on clean bars cluster, so that the interval is narrower than it should be.",
-            "Faults are expected to trip within one bar, except a frozen feed, which can be told "
-            "only after some repetition, and a silent one, which depends on the silence the model "
-            "tolerates. Whether 60 missing bars or a bar delivered twice must trip is for the "
-            "policy to say.",
+            "Immediate faults are expected to trip within one bar. The gradual ones are not: a "
+            "frozen feed can be told only after some repetition, a silent one only after longer "
+            "silence than the model tolerates. Whether 60 missing bars or a bar delivered twice "
+            "must trip is for the policy to say.",
             "Faults outside the list, and combinations, are not tried.",
         ),
         references=(
@@ -101,7 +103,7 @@ class KillSwitch:
     )
 
     def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
-        """Yield the false-trip rate, then the outcomes overall and by fault, and their table."""
+        """Yield the false-trip rate, then outcomes overall, by kind and by fault, and a table."""
         window = context.out_of_sample_window
         yield self._false_trips(subject, context, window)
         candidate = context.candidate(subject)
@@ -133,6 +135,9 @@ class KillSwitch:
             for start in starts
         ]
         yield from self._overall(cases, window)
+        for kind in KINDS:
+            chosen = [case for case in cases if FAULTS[case.fault].kind == kind]
+            yield from self._by_fault(chosen, window, faults=kind)
         for name in FAULTS:
             chosen = [case for case in cases if case.fault == name]
             yield from self._by_fault(chosen, window, fault=name)

@@ -137,10 +137,12 @@ class PointInTime:
         rng = context.rng("point_in_time")
         candidate = context.candidate(subject)
         window = context.window(0, len(context.bars) - 1, context.last_fold.train_end)
+        whole = candidate.signals(context.bars.rows())
         outcomes, repeated = [], 0
         for history, cuts in self._histories(candidate, context, rng):
-            plain = candidate.signals(history.rows())
+            plain = whole
             if history is not context.bars:
+                plain = candidate.signals(history.rows())
                 repeated += compare(plain, candidate.signals(history.rows()), len(history)).rows
             for name, cut in cuts:
                 altered = alter_future(history, cut, name, rng)
@@ -153,7 +155,8 @@ class PointInTime:
                 yield from self._report(chosen, window, steady, alteration=name)
         failed = sum(bool(outcome.failure) for outcome in outcomes)
         yield measured(self, "failed_calls", failed, n=len(outcomes), window=window)
-        yield self._anonymous(candidate, context, window)
+        rows = _changed_when_anonymous(whole, candidate, context.bars)
+        yield self._rows("anonymous_changed_rows", rows, len(context.bars), window)
         yield from self._through_fit(subject, context, rng)
         yield self._exhibit(outcomes)
 
@@ -212,10 +215,6 @@ class PointInTime:
         reach = max(outcome.reach for outcome in answered)
         yield measured(self, "reach_bars", reach, n=n, window=window, **where)
 
-    def _anonymous(self, candidate: Subject, context: Context, window: Window) -> Evidence:
-        rows = _changed_when_anonymous(candidate, candidate, context.bars)
-        return self._rows("anonymous_changed_rows", rows, len(context.bars), window)
-
     def _through_fit(
         self, subject: Subject, context: Context, rng: np.random.Generator
     ) -> Iterator[Evidence]:
@@ -236,11 +235,11 @@ class PointInTime:
         _outcome("noise", plain, expected, cut, decoy)
         # One training answers both questions where nothing changed; only a leak costs two.
         hidden = subject.fit(anonymous(decoy.rows(0, cut)), seed=context.seed)
-        rows: int | str = _changed_when_anonymous(plain, hidden, probe)
-        changed: int | str = 0
+        rows = _changed_when_anonymous(expected, hidden, probe)
+        changed = 0
         if rows != 0:
-            shown = subject.fit(decoy.rows(0, cut), seed=context.seed)
-            changed = compare(expected, shown.signals(probe.rows()), n).rows
+            shown = subject.fit(decoy.rows(0, cut), seed=context.seed).signals(probe.rows())
+            changed = compare(expected, shown, n).rows
             rows = _changed_when_anonymous(shown, hidden, probe)
         yield self._rows("refit_changed_rows", changed, n, window)
         yield self._rows("anonymous_changed_rows", rows, n, window, through="fit")
@@ -316,14 +315,13 @@ def _outcome(name: str, model: Subject, plain: Signals, cut: int, altered: Bars)
     )
 
 
-def _changed_when_anonymous(named: Subject, nameless: Subject, bars: Bars) -> int | str:
-    """Rows that differ between one model on ``bars`` and the other on them without name and dates.
+def _changed_when_anonymous(expected: Signals, model: Subject, bars: Bars) -> int | str:
+    """Rows in which the model on nameless, dateless bars differs from what is expected of it.
 
-    The text of the error if the second model fails on them.
+    The text of the error if it fails on them.
     """
-    expected = named.signals(bars.rows())
     try:
-        answer = nameless.signals(anonymous(bars))
+        answer = model.signals(anonymous(bars))
     except Exception as error:  # a model that cannot do without name and dates is recorded
         return f"the model failed without name and dates: {_text(error)}"
     if len(answer) != len(bars):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,6 +72,7 @@ class SignalIntegrity:
             ),
             _count("unstable_fields", "Fields present in some runs and absent in others", "fields"),
             _count("changed_inputs", "Runs in which the model changed the bars it read", "runs"),
+            _count("changed_digests", "Runs in which the model's own digest changed", "runs"),
         ),
     )
 
@@ -86,14 +88,17 @@ class SignalIntegrity:
         runs = [_run(candidate, context.bars.rows(0, stop)) for stop in self._lengths(context)]
         answered = [run.counts for run in runs if run.counts is not None]
         failures = [run.failure for run in runs if run.failure]
-        changed = sum(run.changed_input for run in runs)
+        changes = {
+            "changed_inputs": sum(run.changed_input for run in runs),
+            "changed_digests": sum(run.changed_digest for run in runs),
+        }
         if not answered:
-            yield from self._nothing_but_failures(len(failures), failures[0], window, changed)
+            yield from self._nothing_but_failures(len(failures), failures[0], window, changes)
             return
         totals = {name: sum(counts[name] for counts in answered) for name in answered[0]}
         totals["missing_fields"] = max(counts["missing_fields"] for counts in answered)
         totals["unstable_fields"] = _unstable([run.fields for run in runs if run.counts])
-        totals |= {"failed_calls": len(failures), "changed_inputs": changed}
+        totals |= {"failed_calls": len(failures), **changes}
         rows = sum(run.rows for run in runs if run.counts is not None)
         for spec in self.card.metrics:
             n = rows if spec.unit == "rows" else len(runs)
@@ -106,13 +111,16 @@ class SignalIntegrity:
         return sorted({int(step) for step in steps}, reverse=True)
 
     def _nothing_but_failures(
-        self, failures: int, reason: str, window: Window, changed: int | None = None
+        self,
+        failures: int,
+        reason: str,
+        window: Window,
+        changes: Mapping[str, int] = MappingProxyType({}),
     ) -> Iterator[Evidence]:
+        counts = {"failed_calls": failures, **changes}
         for spec in self.card.metrics:
-            if spec.name == "failed_calls":
-                yield measured(self, spec.name, failures, n=failures, window=window)
-            elif spec.name == "changed_inputs" and changed is not None:
-                yield measured(self, spec.name, changed, n=failures, window=window)
+            if spec.name in counts:
+                yield measured(self, spec.name, counts[spec.name], n=failures, window=window)
             else:
                 yield not_measured(self, spec.name, reason, window=window, errored=True)
 
@@ -151,10 +159,11 @@ class _Run:
     fields: frozenset[str]
     failure: str
     changed_input: bool
+    changed_digest: bool
 
 
 def _run(subject: Subject, bars: Bars) -> _Run:
-    before = bars.digest
+    before, own = bars.digest, subject.digest
     answer: Any = None
     try:
         answer = subject.signals(bars)
@@ -169,6 +178,7 @@ def _run(subject: Subject, bars: Bars) -> _Run:
         fields=frozenset(answer.arrays()) if isinstance(answer, Signals) else frozenset(),
         failure=failure,
         changed_input=_was_changed(bars, before),
+        changed_digest=subject.digest != own,
     )
 
 

@@ -121,6 +121,15 @@ class BreaksBars(VolatilityRegime):
         return signals
 
 
+class ChangesItself(VolatilityRegime):
+    """Forgets faster with every call."""
+
+    def signals(self, bars: Bars) -> Signals:
+        signals = super().signals(bars)
+        object.__setattr__(self, "decay", self.decay * 0.99)
+        return signals
+
+
 class Raises(VolatilityRegime):
     """Fails on every history."""
 

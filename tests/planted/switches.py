@@ -106,6 +106,16 @@ class DeafToSilence(VolatilityStream):
         return None
 
 
+class Impatient(VolatilityStream):
+    """Calls a feed stale after a day, so that every weekend trips it."""
+
+    def heartbeat(self, now: pd.Timestamp) -> Signal | None:
+        if self._reference is not None and now - self._reference.ts > pd.Timedelta(days=1):
+            self._trip("impatient")
+            return self._answer(self._last_ts)
+        return super().heartbeat(now)
+
+
 class TooSensitive(VolatilityStream):
     """Trips on any move beyond a typical one."""
 

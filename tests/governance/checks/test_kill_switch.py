@@ -17,7 +17,7 @@ from tests.planted.volatility_regime import VolatilityRegime
 CHECK = KillSwitch(starts=2, history_bars=60, clean_bars=40)
 LASTING = ("silent_feed", "time_gap")
 """Faults after which the sound guard finds every bar too late, so that the switch trips anew."""
-SAME_BAR = sorted(set(FAULTS) - {"frozen_feed", "silent_feed"})
+SAME_BAR = sorted(name for name, fault in FAULTS.items() if fault.kind == "immediate")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,8 @@ def test_latency_is_counted_in_bars(sound: Measured) -> None:
     # Eight or nine weekdays are the first to lie more than ten days after the last bar.
     assert 6.0 <= sound.value("latency_bars", fault="silent_feed") <= 8.0
     assert sound.value("latency_bars") == sound.value("latency_bars", fault="silent_feed")
+    assert sound.value("latency_bars", faults="immediate") == 0.0
+    assert sound.value("latency_bars", faults="gradual") == sound.value("latency_bars")
 
 
 def test_false_trip_rate_has_an_exact_interval(sound: Measured) -> None:
@@ -167,6 +169,13 @@ def test_a_nervous_switch_shows_on_clean_bars_and_is_not_credited(context: Conte
     assert credited.status == "skipped"
     assert "trips without a fault" in credited.reason
     assert {e.metric for e in found} == {spec.name for spec in KillSwitch.card.metrics}
+
+
+def test_a_switch_that_a_punctual_heartbeat_trips_is_not_credited(context: Context) -> None:
+    found = _defect(context, switches.Impatient)
+    assert found.value("false_trips_per_1000") == 0.0
+    assert found.value("control_trip_share") == 1.0
+    assert found.find("latched_share").status == "skipped"
 
 
 def test_too_few_bars_are_said_to_be_too_few() -> None:

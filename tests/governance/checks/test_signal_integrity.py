@@ -13,6 +13,7 @@ from tests.planted.measurements import context_of, measure
 from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = SignalIntegrity(histories=3)
+CHANGES = ("changed_inputs", "changed_digests")
 METRICS = {spec.name for spec in SignalIntegrity.card.metrics}
 
 
@@ -49,6 +50,7 @@ def test_quiet_on_a_sound_subject_and_repeatable(context: Context) -> None:
         (breaches.LatentsSometimes(), "unstable_fields", 1),
         (breaches.ChangesBars(), "changed_inputs", 3),
         (breaches.BreaksBars(), "changed_inputs", 3),
+        (breaches.ChangesItself(), "changed_digests", 3),
         (breaches.RaisesOnLongHistories(), "failed_calls", 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, VolatilityRegime) else str(value),
@@ -76,7 +78,7 @@ def test_a_model_that_never_answers_is_counted_and_the_rest_unmeasured(
 ) -> None:
     found = measure(CHECK, subject, context)
     assert found.value("failed_calls") == calls
-    rest = [e for e in found if e.metric not in ("failed_calls", "changed_inputs")]
+    rest = [e for e in found if e.metric not in ("failed_calls", *CHANGES)]
     assert {(e.status, e.reason) for e in rest} == {("errored", reason)}
     assert {e.metric for e in found} == METRICS
 
