@@ -179,6 +179,8 @@ class Estimator:
         )
 
     def _features(self, bars: Bars) -> np.ndarray:
+        if not len(bars):
+            return np.empty((0, len(self.schema.names)))
         return self.schema.open().replay(bars)
 
     def _position(self, answer: np.ndarray) -> np.ndarray:

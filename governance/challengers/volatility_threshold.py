@@ -108,13 +108,16 @@ class VolatilityThreshold:
     def _volatility(self, bars: Bars) -> np.ndarray:
         """Realised volatility per bar, shape (t,); 0 until a window is full."""
         volatility = np.zeros(len(bars))
-        for row in range(self.window_bars, len(bars)):
-            volatility[row] = _realised(bars.close[row - self.window_bars : row + 1])
+        if len(bars) > self.window_bars:
+            growth = bars.close[1:] / bars.close[:-1]
+            windows = np.lib.stride_tricks.sliding_window_view(growth, self.window_bars)
+            # Contiguous rows are summed in the order of a single window: a stream agrees exactly.
+            volatility[self.window_bars :] = _deviation(np.ascontiguousarray(windows))
         return volatility
 
 
-def _realised(closes: np.ndarray) -> float:
-    return float((closes[1:] / closes[:-1]).std(ddof=1))
+def _deviation(growth: np.ndarray) -> np.ndarray:
+    return np.asarray(growth.std(axis=-1, ddof=1))
 
 
 class _Watch:
@@ -127,7 +130,8 @@ class _Watch:
         """Take the next bar; flat while warming up or volatile."""
         self._closes.append(bar.close)
         full = len(self._closes) == self._window_bars + 1
-        stressed = full and _realised(np.array(self._closes)) > self._limit
+        closes = np.array(self._closes)
+        stressed = full and bool(_deviation(closes[1:] / closes[:-1]) > self._limit)
         return Signal(
             bar.ts,
             position=1.0 if full and not stressed else 0.0,

@@ -39,7 +39,8 @@ def falls(close: np.ndarray, *, fall: float = 0.10, rebound: float = 0.20) -> tu
     """Peak-to-trough falls of at least ``fall``, dated in hindsight.
 
     A fall is over once the close is back at its peak or has risen by ``rebound`` from its
-    lowest; the next peak is sought from there on. The last fall may still be open.
+    lowest; the next peak is sought from there on. The last fall may still be open. Of equal highs
+    the last one is the peak.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def falls(close: np.ndarray, *, fall: float = 0.10, rebound: float = 0.20) -> tu
             found.append(_episode(close, peak, trough, row))
             # No close since the trough is above this one: it was the first to pass the limit.
             peak = trough = row
-        elif price > close[peak]:
+        elif price >= close[peak]:
             peak = trough = row
         elif price < close[trough]:
             trough = row
