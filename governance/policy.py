@@ -314,7 +314,7 @@ def _finding(
     )
 
 
-_PARTS = {"value": "", "low": "low end of ", "high": "high end of "}
+_PARTS = {"value": "{}", "low": "low end of the {} interval", "high": "high end of the {} interval"}
 
 
 def _statement(
@@ -325,16 +325,28 @@ def _statement(
     unit: str,
     missing: list[str],
 ) -> str:
+    """One sentence a committee can read."""
+    metric = _PARTS[rule.on].format(rule.metric.replace("_", " "))
     place = f" ({', '.join(f'{key} {value}' for key, value in where)})" if where else ""
-    subject = f"{_PARTS[rule.on]}{rule.check}.{rule.metric}{place}"
+    subject = f"{rule.check.replace('_', ' ').capitalize()}: {metric}{place}"
     if verdict == "not_assessed" or observed is None:
         return f"{subject} was not assessed: {missing[0] if missing else 'no such evidence'}"
-    limit = f"{rule.operator} {rule.limit:g}"
+    bare = "fraction" if unit.startswith(("fraction", "share")) else ""
+    limit = f"{rule.operator} {_amount(rule.limit, bare)}"
     if rule.upper is not None:
-        limit = f"between {rule.limit:g} and {rule.upper:g}"
-    of = f" {unit}" if unit else ""
+        limit = f"between {_amount(rule.limit, bare)} and {_amount(rule.upper, bare)}"
     met = "meets" if verdict == "pass" else "breaches"
-    return f"{subject} is {observed:.4g}{of}, which {met} the limit {limit}"
+    return f"{subject} is {_amount(observed, unit)}, which {met} the limit {limit}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """A number with its unit; fractions and shares as percentages."""
+    kind, _, rest = unit.partition(" ")
+    if kind in ("fraction", "share"):
+        return f"{100 * value:.4g} % {rest}".rstrip()
+    if kind == "ratio":
+        return f"{value:.4g} {rest}".rstrip()
+    return f"{value:.4g} {unit}".rstrip()
 
 
 def policy_names() -> tuple[str, ...]:
