@@ -1,0 +1,256 @@
+"""Mamba: selective state-space mixer and the residual block around it.
+
+Parameters have the names and shapes of the package mamba-ssm, so that a state dict of either loads
+into the other. Tensors are ``b t m``: batch, time, model width; ``d`` is the inner width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from finchaos.core.errors import InputError
+from finchaos.ssm.scan import DEFAULT_BACKEND, check_backend, selective_scan, selective_step
+
+DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
+NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class MambaConfig:
+    """Sizes of a Mamba layer.
+
+    Attributes
+    ----------
+    d_model : int
+        Width m of the residual stream.
+    d_state : int
+        States n of each channel.
+    d_conv : int
+        Width w of the causal convolution.
+    expand : int
+        Inner width d in units of ``d_model``.
+    backend : str
+        Scan backend, see :func:`finchaos.ssm.scan.available_backends`.
+
+    Raises
+    ------
+    InputError
+        If a size is not positive.
+    UnknownNameError
+        If the backend is absent.
+    """
+
+    d_model: int
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    backend: str = DEFAULT_BACKEND
+
+    def __post_init__(self) -> None:
+        if min(self.d_model, self.d_state, self.d_conv, self.expand) < 1:
+            raise InputError("sizes of a Mamba layer must be positive", got=repr(self))
+        check_backend(self.backend)
+
+    @property
+    def d_inner(self) -> int:
+        """Inner width d."""
+        return self.expand * self.d_model
+
+    @property
+    def dt_rank(self) -> int:
+        """Rank r of the map to step sizes."""
+        return math.ceil(self.d_model / 16)
+
+
+@dataclass(frozen=True, eq=False)
+class MambaState:
+    """What a layer remembers between calls.
+
+    Attributes
+    ----------
+    conv : torch.Tensor, shape (b, w - 1, d)
+        The last inputs of the convolution, oldest first.
+    ssm : torch.Tensor, shape (b, d, n)
+    """
+
+    conv: Tensor
+    ssm: Tensor
+
+
+class Mamba(nn.Module):
+    """The mixer: gated causal convolution and selective scan.
+
+    Parameters
+    ----------
+    config : MambaConfig
+    generator : torch.Generator, optional
+        Source of the initial weights; the process-wide generator otherwise.
+
+    References
+    ----------
+    Gu and Dao (2023), arXiv:2312.00752, section 3.4 and figure 3; initialisation section 3.6.
+    """
+
+    def __init__(self, config: MambaConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        m, d, n, r = config.d_model, config.d_inner, config.d_state, config.dt_rank
+        self.in_proj = nn.Linear(m, 2 * d, bias=False)
+        self.conv1d = nn.Conv1d(d, d, config.d_conv, groups=d)
+        self.x_proj = nn.Linear(d, r + 2 * n, bias=False)
+        self.dt_proj = nn.Linear(r, d)
+        self.A_log = nn.Parameter(torch.empty(d, n))
+        self.D = nn.Parameter(torch.empty(d))
+        self.out_proj = nn.Linear(d, m, bias=False)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights: A = -1..-n (S4D-Real), D = 1, step sizes log-uniform in [1e-3, 0.1]."""
+        for layer in (self.in_proj, self.conv1d, self.x_proj, self.out_proj):
+            fan_in = layer.weight[0].numel()
+            for parameter in layer.parameters():
+                bound = fan_in**-0.5
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        bound = self.config.dt_rank**-0.5
+        nn.init.uniform_(self.dt_proj.weight, -bound, bound, generator=generator)
+        # The bias is the inverse of softplus at the wanted step, dt + log(1 - exp(-dt)).
+        uniform = torch.rand(self.config.d_inner, dtype=torch.float64, generator=generator)
+        dt = torch.exp(uniform * math.log(DT_MAX / DT_MIN) + math.log(DT_MIN)).clamp(min=DT_FLOOR)
+        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+        rates = torch.arange(1, self.config.d_state + 1, dtype=torch.float64)
+        self.A_log.copy_(torch.log(rates).expand_as(self.A_log))
+        self.D.fill_(1.0)
+
+    def initial_state(self, batch: int) -> MambaState:
+        """The state before anything was seen."""
+        config, like = self.config, self.D
+        return MambaState(
+            like.new_zeros(batch, config.d_conv - 1, config.d_inner),
+            like.new_zeros(batch, config.d_inner, config.d_state),
+        )
+
+    def forward(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
+        """Mix a sequence, from ``state`` or from nothing.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, t, m)
+        state : MambaState, optional
+
+        Returns
+        -------
+        (torch.Tensor, shape (b, t, m), MambaState)
+        """
+        state = self.initial_state(len(x)) if state is None else state
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        padded = torch.cat([state.conv, u], dim=1)
+        u = silu(self.conv1d(padded.transpose(1, 2)).transpose(1, 2))
+        delta, B, C = self._selection(u)
+        y, ssm = selective_scan(
+            u,
+            delta,
+            self._rates(),
+            B,
+            C,
+            self.D,
+            z,
+            delta_bias=self.dt_proj.bias,
+            delta_softplus=True,
+            initial_state=state.ssm,
+            backend=self.config.backend,
+        )
+        return self.out_proj(y), MambaState(padded[:, x.shape[1] :], ssm)
+
+    def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
+        """Mix one time step; the same numbers as ``forward`` up to rounding.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, m)
+        state : MambaState
+            Left unchanged.
+        """
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        window = torch.cat([state.conv, u.unsqueeze(1)], dim=1)
+        u = silu(self.conv1d(window.transpose(1, 2)).squeeze(-1))
+        delta, B, C = self._selection(u)
+        y, ssm = selective_step(
+            u,
+            delta,
+            self._rates(),
+            B,
+            C,
+            self.D,
+            z,
+            state=state.ssm,
+            delta_bias=self.dt_proj.bias,
+            delta_softplus=True,
+        )
+        return self.out_proj(y), MambaState(window[:, 1:], ssm)
+
+    def _selection(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Step size before its bias, and the maps B and C, all chosen by the input."""
+        config = self.config
+        sizes = [config.dt_rank, config.d_state, config.d_state]
+        low_rank, B, C = self.x_proj(u).split(sizes, dim=-1)
+        return linear(low_rank, self.dt_proj.weight), B, C
+
+    def _rates(self) -> Tensor:
+        return -torch.exp(self.A_log)
+
+
+class RMSNorm(nn.Module):
+    """Division by the root mean square over the width, and a learnt scale."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised values, shape (..., m)."""
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPSILON) * self.weight
+
+
+class MambaBlock(nn.Module):
+    """Pre-norm residual block: ``x + mixer(norm(x))``.
+
+    Parameters
+    ----------
+    config : MambaConfig
+    generator : torch.Generator, optional
+
+    Examples
+    --------
+    >>> block = MambaBlock(MambaConfig(d_model=4), torch.Generator().manual_seed(7)).double()
+    >>> x = torch.ones(1, 3, 4, dtype=torch.float64)
+    >>> whole, _ = block(x)
+    >>> first, state = block(x[:, :2])
+    >>> second, _ = block.step(x[:, 2], state)
+    >>> bool(torch.allclose(whole[:, 2], second, atol=1e-12))
+    True
+    """
+
+    def __init__(self, config: MambaConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.norm = RMSNorm(config.d_model)
+        self.mixer = Mamba(config, generator)
+
+    def initial_state(self, batch: int) -> MambaState:
+        """The state before anything was seen."""
+        return self.mixer.initial_state(batch)
+
+    def forward(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
+        """Transform a sequence, shape (b, t, m)."""
+        mixed, state = self.mixer(self.norm(x), state)
+        return x + mixed, state
+
+    def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
+        """Transform one time step, shape (b, m)."""
+        mixed, state = self.mixer.step(self.norm(x), state)
+        return x + mixed, state
