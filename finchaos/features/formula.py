@@ -92,6 +92,9 @@ def log_volatility(variance: np.ndarray) -> np.ndarray:
 def price_rows(arrays: Mapping[str, np.ndarray], needs_range: bool) -> dict[str, np.ndarray]:
     """Prices of ``arrays``, shape (..., t), as contiguous (t, n), checked.
 
+    Where no range is needed the close stands for all four, so that features of closes are the
+    same whether or not the rest is known.
+
     Raises
     ------
     DataError
@@ -108,7 +111,7 @@ def price_rows(arrays: Mapping[str, np.ndarray], needs_range: bool) -> dict[str,
     shape = np.shape(arrays["close"])
     rows: dict[str, np.ndarray] = {}
     for name in PRICE_FIELDS:
-        values = np.asarray(arrays[name if name in arrays else "close"], dtype=np.float64)
+        values = np.asarray(arrays[name if needs_range else "close"], dtype=np.float64)
         if values.shape != shape or not shape:
             raise DataError(
                 f"{name} has the wrong shape", expected=str(shape), got=str(values.shape)
@@ -121,5 +124,5 @@ def price_rows(arrays: Mapping[str, np.ndarray], needs_range: bool) -> dict[str,
                 got=repr(float(bad[0])),
                 remedy="repair the bars, or let a kill switch act on them",
             )
-        rows[name] = np.ascontiguousarray(values.reshape(-1, shape[-1]).T)
+        rows[name] = np.ascontiguousarray(values.reshape(int(np.prod(shape[:-1])), shape[-1]).T)
     return rows

@@ -64,12 +64,13 @@ class FeatureStream:
         rows = price_rows(arrays, self.needs_range)
         lead = np.shape(arrays["close"])[:-1]
         count, paths = rows["close"].shape
-        values = np.empty((count, paths, len(self._recursions)))
+        columns = len(self._recursions)
+        values = np.empty((count, paths, columns))
         if count:
             moves = self._moves(rows)
             for column, recursion in enumerate(self._recursions):
                 values[:, :, column] = recursion.advance(moves)
-        return np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(*lead, count, -1)
+        return np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(*lead, count, columns)
 
     def _moves(self, rows: dict[str, np.ndarray]) -> Moves:
         # Ratios first: they are exact in the scale of prices up to rounding, and a logarithm of

@@ -180,7 +180,7 @@ def _read(name: str, known: BuiltinSet) -> pd.DataFrame:
     found = f"{len(frame)} rows"
     if len(frame):
         found += f", {index[0].date()} to {index[-1].date()}"
-    if found != f"{known.rows} rows, {known.first} to {known.last}":
+    if "close" not in frame.columns or found != f"{known.rows} rows, {known.first} to {known.last}":
         raise _changed(name, known, found)
     anchor = float(frame["close"].pct_change()[known.anchor_day])
     if not abs(anchor - known.anchor_return) < RETURN_TOLERANCE:

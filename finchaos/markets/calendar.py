@@ -95,7 +95,7 @@ def nyse_holidays(first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
     scheduled = _NyseHolidays().holidays(NYSE_RULES_SINCE, max(last, NYSE_RULES_SINCE))
     extra = pd.DatetimeIndex([*UNSCHEDULED_CLOSURES, *PRESIDENTIAL_ELECTION_DAYS])
     days = pd.DatetimeIndex(scheduled).union(extra)
-    return days[(days >= first) & (days <= last) & (days.dayofweek < 5)]
+    return days[(days >= first) & (days <= last) & (days.day_of_week < 5)]
 
 
 def expected_days(

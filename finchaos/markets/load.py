@@ -36,10 +36,7 @@ def read_raw(path: Path) -> pd.DataFrame:
             f"cannot tell the kind of {path.name}", expected="a name ending in .csv or .parquet"
         )
     try:
-        if suffix == ".csv":
-            frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False)
-        else:
-            frame = pd.read_parquet(path)
+        frame = _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     except ImportError as error:
         raise MissingDependencyError(
             "Parquet files need pyarrow", remedy="pip install 'finchaos[data]'"
@@ -54,6 +51,16 @@ def read_raw(path: Path) -> pd.DataFrame:
         frame = frame.reset_index()
     if frame.empty:
         raise DataError(f"{path.name} has no rows", remedy="write at least one bar")
+    return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All cells as text. The header is read as a row: pandas would rename columns that repeat."""
+    cells = pd.read_csv(
+        path, header=None, dtype=str, encoding="utf-8-sig", keep_default_na=False, na_values=[""]
+    )
+    frame = cells.iloc[1:].reset_index(drop=True)
+    frame.columns = pd.Index([str(name).strip() for name in cells.iloc[0]])
     return frame
 
 
