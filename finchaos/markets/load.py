@@ -172,7 +172,7 @@ def _refusal(path: Path, problems: list[Fault], report: QualityReport) -> DataEr
     count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
     return DataError(
         f"{path.name} cannot be loaded: {count} in {report.rows} rows",
-        got="\n  " + "\n  ".join(lines) + "\n",
+        got="\n  " + "\n  ".join(lines),
         remedy=f"{remedy} (rows count from 1 below the header)",
     )
 
