@@ -127,7 +127,9 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
 
 
 def _missing_capabilities(check: Any, subject: Subject) -> str:
-    missing = sorted(set(check.card.requires) - {str(c) for c in subject.capabilities})
+    if "model" in check.card.requires and subject.card.predictions_only:
+        return "signals recorded beforehand cannot answer other bars: this needs the model"
+    missing = sorted(set(check.card.requires) - {"model", *map(str, subject.capabilities)})
     return f"the subject does not declare: {', '.join(missing)}" if missing else ""
 
 

@@ -198,7 +198,7 @@ class CheckCard(Document):
     limitations: tuple[str, ...] = Field(min_length=1)
     references: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """Capabilities the subject must declare."""
+    """Capabilities the subject must declare; ``model`` where recorded signals are not enough."""
     metrics: tuple[MetricSpec, ...] = Field(min_length=1)
 
     def metric(self, name: str) -> MetricSpec:

@@ -55,6 +55,9 @@ class ModelCard:
     feature_names : tuple of str
     backend : str
         Library, scan backend and device that compute the signals.
+    predictions_only : bool
+        Signals were recorded beforehand and no model can be asked about other bars; checks that
+        require ``model`` are then not assessed.
     """
 
     name: str
@@ -71,6 +74,7 @@ class ModelCard:
     warmup_bars: int = 0
     feature_names: tuple[str, ...] = ()
     backend: str = "numpy"
+    predictions_only: bool = False
 
     def __post_init__(self) -> None:
         if not (self.name.strip() and self.version.strip()):

@@ -75,6 +75,7 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
         said.estimator.split(":")[1],
         warmup_bars=max(said.warmup_bars, schema.lookback),
         feature_names=schema.names,
+        backend=said.estimator.split(":")[0],
     )
     capabilities = {Capability.REFIT}
     if said.label == "high_volatility":

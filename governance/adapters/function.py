@@ -96,7 +96,7 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
         call=found,
         arguments=dict(said.arguments),
         source_digest=_source_digest(module, found, place),
-        card=said.model_card(attribute.rsplit(".", 1)[-1]),
+        card=said.model_card(attribute.rsplit(".", 1)[-1], backend="Python callable"),
         capabilities=frozenset({Capability.REGIMES} if said.regimes else ()),
         attribute=attribute,
     )

@@ -69,7 +69,9 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
         index=pd.DatetimeIndex(frame["ts"]),
         columns=columns,
         before_first=said.before_first,
-        card=said.model_card(path.stem, limitations=limitations),
+        card=said.model_card(
+            path.stem, limitations=limitations, backend="recorded signals", predictions_only=True
+        ),
         capabilities=frozenset({Capability.REGIMES} if regimes else ()),
     )
 

@@ -18,6 +18,7 @@ from governance.statistics.outcomes import (
     difference,
     earning_columns,
     earning_statistics,
+    of_histories,
     undefined_reason,
 )
 from governance.statistics.resampling import Bootstrap, block_length
@@ -76,7 +77,8 @@ class Challengers:
             "One historical path; a difference inside its interval supports no claim either way",
             "Several challengers and metrics are compared at once; levels are not adjusted",
             "The challengers' own parameters are fixed, not searched",
-            "Resampled drawdowns break falls longer than a block and tend to be shallower",
+            "The interval of the drawdown's difference is a range over resampled histories: these "
+            "break falls longer than a block, and need not hold the observed value",
         ),
         references=(
             "Ledoit & Wolf (2008), Robust performance hypothesis testing with the Sharpe ratio, "
@@ -156,7 +158,7 @@ class Challengers:
                 value,
                 n=len(model.net),
                 window=window,
-                interval=intervals[metric],
+                interval=of_histories(_DIFFERENCES[metric], intervals[metric]),
                 challenger=name,
             )
 

@@ -29,6 +29,7 @@ from governance.statistics.outcomes import (
     alarm_statistics,
     earning_columns,
     earning_statistics,
+    of_histories,
     undefined_reason,
     yearly_rates,
 )
@@ -128,7 +129,8 @@ class WalkForward:
             "A subject that cannot refit is out of sample only if its developer kept these bars "
             "out of its training; then no end of training is shown",
             "Costs are proportional; keeping a fractional exposure constant is free of cost",
-            "Resampled drawdowns break falls longer than a block and tend to be shallower",
+            "Intervals of drawdown and Calmar ratio are ranges over resampled histories: these "
+            "break falls longer than a block, and need not hold the observed value",
         ),
         references=(
             "Politis & Romano (1994), The stationary bootstrap, JASA 89",
@@ -193,7 +195,7 @@ class WalkForward:
                 float(statistic(columns)),
                 int(chosen.sum()) if chosen.dtype == np.bool_ else len(chosen),
                 window,
-                intervals[name],
+                of_histories(name, intervals[name]),
                 self_check=residual,
                 undefined=undefined_reason(name),
             )
@@ -226,7 +228,7 @@ class WalkForward:
                     float(statistic(columns)),
                     int(part.sum()),
                     window,
-                    intervals[name],
+                    of_histories(name, intervals[name]),
                     undefined=undefined_reason(name),
                     fold=str(fold.number),
                 )

@@ -8,12 +8,15 @@ from functools import partial
 import numpy as np
 
 from finchaos.trading.backtest import run_backtest
-from governance.record import Residual
+from governance.record import Interval, Residual
 from governance.statistics import performance
 from governance.statistics.out_of_sample import OutOfSample
 from governance.statistics.resampling import Columns, Statistic
 
 ACCOUNTING_TOLERANCE = 1e-9
+PATH_STATISTICS = frozenset({"max_drawdown", "calmar"})
+"""Statistics of the order of returns: their interval is of resampled histories, and need not hold
+the value of the observed one."""
 
 
 def earning_columns(tested: OutOfSample, low: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -62,6 +65,14 @@ def earning_statistics(bars_per_year: float) -> dict[str, Statistic]:
             columns["net"], columns["low"], bars_per_year
         ),
     }
+
+
+def of_histories(name: str, interval: Interval | None) -> Interval | None:
+    """The interval, saying so where it is the range over resampled histories."""
+    if interval is None or name not in PATH_STATISTICS:
+        return interval
+    method = f"{interval.method}; range over resampled histories, not of the observed one"
+    return interval.model_copy(update={"method": method})
 
 
 def difference(statistic: Statistic) -> Statistic:

@@ -27,12 +27,15 @@ class Episode:
         Row at which the fall was seen to be over, or the last row.
     depth : float
         Return from peak to trough, negative.
+    open : bool
+        Not over by the last row: the trough is the lowest so far.
     """
 
     peak: int
     trough: int
     end: int
     depth: float
+    open: bool = False
 
 
 def falls(close: np.ndarray, *, fall: float = 0.10, rebound: float = 0.20) -> tuple[Episode, ...]:
@@ -75,12 +78,14 @@ def falls(close: np.ndarray, *, fall: float = 0.10, rebound: float = 0.20) -> tu
         elif price < close[trough]:
             trough = row
     if len(close) and close[trough] <= close[peak] * (1.0 - fall):
-        found.append(_episode(close, peak, trough, len(close) - 1))
+        found.append(_episode(close, peak, trough, len(close) - 1, still=True))
     return tuple(found)
 
 
-def _episode(close: np.ndarray, peak: int, trough: int, end: int) -> Episode:
-    return Episode(peak, trough, end, float(close[trough] / close[peak] - 1.0))
+def _episode(
+    close: np.ndarray, peak: int, trough: int, end: int, *, still: bool = False
+) -> Episode:
+    return Episode(peak, trough, end, float(close[trough] / close[peak] - 1.0), still)
 
 
 def risk_off(signals: Signals, *, trained_rows: int, warmup_bars: int = 0) -> np.ndarray:
@@ -117,6 +122,7 @@ class Alarms:
         at the peak, infinite if never off.
     clearing_days : numpy.ndarray, shape (episodes off at their trough,)
         Calendar days from the trough to the first row that is no longer off; infinite if none.
+        An open fall after which it is still off is left out: the sample ends too early to say.
     outside : numpy.ndarray, shape (t,), bool
         Rows in no fall from peak to trough.
     false_onsets : numpy.ndarray, shape (t,), bool
@@ -147,8 +153,9 @@ def score_alarms(off: np.ndarray, episodes: tuple[Episode, ...], index: pd.Datet
         outside[episode.peak : episode.trough + 1] = False
         first = _first(off[episode.peak : episode.trough + 1])
         detection.append(_days(index, episode.peak, first))
-        if off[episode.trough]:
-            clearing.append(_days(index, episode.trough, _first(~off[episode.trough :])))
+        clear = _first(~off[episode.trough :])
+        if off[episode.trough] and not (episode.open and clear is None):
+            clearing.append(_days(index, episode.trough, clear))
     return Alarms(np.array(detection), np.array(clearing), outside, off & shifts(off) & outside)
 
 

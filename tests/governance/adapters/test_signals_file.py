@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,15 +13,39 @@ import pytest
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import DocumentError, FinchaosError, InputError, SubjectFault
-from finchaos.core.subject import Capability
+from finchaos.core.subject import Capability, Subject
 from governance.adapters.signals_file import PREDICTIONS_ONLY, UNBOUND, build
-from governance.check import Context
+from governance.check import Context, measured
 from governance.checks.walk_forward import WalkForward
+from governance.harness import measure as run_check
 from governance.observe import observe
+from governance.record import CheckCard, Evidence, MetricSpec
 from governance.splits import anchored_folds
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import measure
 from tests.planted.volatility_regime import VolatilityRegime
+
+
+@dataclass(frozen=True)
+class NeedsModel:
+    """A check that asks the model about bars that never were."""
+
+    card: ClassVar[CheckCard] = CheckCard(
+        name="needs_model",
+        version=1,
+        title="t",
+        question="q",
+        pillar="conceptual_soundness",
+        method="m",
+        limitations=("none to speak of",),
+        requires=("model",),
+        metrics=(MetricSpec(name="rows", unit="rows", better="none", meaning="m"),),
+    )
+
+    def measure(self, subject: Subject, context: Context) -> Iterator[Evidence]:
+        """Count rows."""
+        signals = subject.signals(context.bars)
+        yield measured(self, "rows", len(signals), n=1, window=context.out_of_sample_window)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +166,18 @@ def test_walk_forward_of_a_file_equals_that_of_its_model_of_one_fold(
     for metric in ("sharpe", "turnover_per_year", "regime_shifts_per_year"):
         assert one.value(metric) == two.value(metric)
     assert one.find("sharpe").window.trained_until == ""
+
+
+def test_what_needs_a_model_is_not_assessed(
+    bars: Bars, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    context = Context(bars=bars, folds=anchored_folds(400, first_test=200, count=1, gap=0), seed=1)
+    recorded = build({"path": write(frame, tmp_path)}, seed=1)
+    assert recorded.card.predictions_only
+    found = run_check(NeedsModel(), recorded, context).evidence
+    assert [(e.status, "needs the model" in e.reason) for e in found] == [("skipped", True)]
+    found = run_check(NeedsModel(), VolatilityRegime(), context).evidence
+    assert [e.status for e in found] == ["measured"]
 
 
 def test_the_models_own_faults_reach_the_contract(

@@ -49,6 +49,7 @@ def test_a_fall_ends_by_recovery_or_rebound_and_the_last_may_be_open() -> None:
     close = np.array([100, 89, 100, 80, 96, 90, 120, 130, 110, 105.0])
     found = falls(close, fall=0.10, rebound=0.20)
     assert [(e.peak, e.trough, e.end) for e in found] == [(0, 1, 2), (2, 3, 4), (7, 9, 9)]
+    assert [e.open for e in found] == [False, False, True]
     assert [e.depth for e in found] == pytest.approx([-0.11, -0.20, 105 / 130 - 1])
 
 
@@ -81,6 +82,16 @@ def test_scores_worked_by_hand() -> None:
     assert alarms.clearing_days.tolist() == [2.0]  # trough at row 4, on at row 6
     assert alarms.false_onsets.nonzero()[0].tolist() == [8]
     assert alarms.outside.nonzero()[0].tolist() == [0, 5, 6, 7, 8, 9]
+
+
+def test_a_sample_that_ends_in_a_fall_says_nothing_about_clearing() -> None:
+    close = np.array([100, 80, 120, 90, 85, 86.0])
+    episodes = falls(close)
+    assert [e.open for e in episodes] == [False, True]
+    always = score_alarms(np.ones(6, dtype=bool), episodes, days(6))
+    assert always.clearing_days.tolist() == [np.inf]  # of the first fall alone
+    cleared = score_alarms(np.array([0, 0, 0, 0, 1, 0], dtype=bool), episodes, days(6))
+    assert cleared.clearing_days.tolist() == [1.0]
 
 
 def test_weekends_count_as_calendar_days() -> None:
