@@ -126,6 +126,17 @@ def test_cost_is_exact_and_does_not_touch_the_signals(bars: Bars) -> None:
     assert dear.value("regime_shifts_per_year") == free.value("regime_shifts_per_year")
 
 
+def test_sortino_in_drawdown_takes_the_bars_that_begin_below_the_high(bars: Bars) -> None:
+    found = measure(CHECK, BuyAndHold(), context_of(bars, cost=0.0))
+    close = pd.Series(bars.close)
+    begins_low = (close / close.cummax() - 1 <= -0.10).shift(1, fill_value=False)
+    moves = close.pct_change()[begins_low].loc[302:].to_numpy()
+    downside = np.sqrt(np.mean(np.minimum(moves, 0.0) ** 2))
+    evidence = found.find("sortino_in_drawdown")
+    assert 0 < evidence.n == len(moves) < 898
+    assert evidence.value == pytest.approx(moves.mean() / downside * 252**0.5)
+
+
 def test_delay_takes_a_seer_its_sight() -> None:
     market = memoryless_bars(2, 900)
     sees_next = seer(market, 1)
