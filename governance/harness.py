@@ -105,7 +105,10 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
     if not reason:
         try:
             for item in check.measure(subject, context):
-                (evidence if isinstance(item, Evidence) else exhibits).append(item)  # type: ignore[arg-type]
+                if isinstance(item, Evidence):
+                    evidence.append(item)
+                else:
+                    exhibits.append(item)
         except Skip as skip:
             reason = str(skip)
         except FinchaosError as error:

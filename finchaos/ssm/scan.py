@@ -180,7 +180,7 @@ def step_size(delta: Tensor, bias: Tensor | None, positive: bool) -> Tensor:
     Raises
     ------
     InputError
-        If ``positive`` does not ask for softplus and a step is negative: the state would grow instead of decaying.
+        If a step is negative without softplus: the state would grow instead of decaying.
     """
     if bias is not None:
         delta = delta + bias
