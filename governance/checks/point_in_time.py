@@ -85,7 +85,7 @@ class PointInTime:
             "López de Prado, Advances in Financial Machine Learning (2018), chapter 7",
             "Kaufman, Rosset, Perlich and Stitelman, Leakage in data mining, ACM TKDD 6 (2012)",
         ),
-        requires=(),
+        requires=("model",),
         metrics=(
             MetricSpec(
                 name="changed_rows",

@@ -113,7 +113,7 @@ class Reproducibility:
         references=(
             "Pineau et al., Improving reproducibility in machine learning, JMLR 22 (2021)",
         ),
-        requires=(),
+        requires=("model",),
         metrics=_metrics(),
     )
 
