@@ -1,0 +1,284 @@
+"""Findings as the report shows them: one block a rule, by severity, weaknesses first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from governance.record import (
+    SEVERITIES,
+    CheckCard,
+    ClauseCoverage,
+    Finding,
+    Run,
+    Severity,
+    Verdict,
+)
+from reports.numbers import against, aligned, limit_text, unit_style
+from reports.tables import Cell, Head, Table, lower_words, words
+
+VERDICTS: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
+"""Worst first."""
+VERDICT_NAMES: dict[Verdict, str] = {
+    "fail": "Fail",
+    "not_assessed": "Not assessed",
+    "warn": "Warn",
+    "pass": "Pass",
+}
+COVERAGE_NAMES = {
+    "evidenced": "Evidenced",
+    "partly_evidenced": "Partly evidenced",
+    "not_evidenced": "Not evidenced",
+}
+_COVERAGE_TONES: dict[str, Verdict] = {
+    "evidenced": "pass",
+    "partly_evidenced": "warn",
+    "not_evidenced": "not_assessed",
+}
+
+
+@dataclass(frozen=True)
+class FindingLine:
+    """One finding.
+
+    Attributes
+    ----------
+    finding : Finding
+    where : str
+        Its slice in words; empty for the whole model.
+    observed, limit : str
+        With units, and digits enough to tell one from the other.
+    """
+
+    finding: Finding
+    where: str
+    observed: str
+    limit: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class PassedLines:
+    """What passed under one rule, in one line: the exact values stand with the evidence.
+
+    Attributes
+    ----------
+    where : str
+        All slices.
+    observed : str
+        The value, or the range of values.
+    limit : str
+    """
+
+    where: str
+    observed: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class RuleBlock:
+    """All findings of one rule that have the same severity.
+
+    Attributes
+    ----------
+    rule : str
+        Id of the rule.
+    title : str
+        Check and measure in words.
+    lines : tuple of FindingLine
+        Worst first.
+    verdict : str
+        The worst verdict.
+    blocks : bool
+        Whether one of them closes the gate.
+    rationale : str
+    cites : tuple of str
+        Clauses the rule serves.
+    """
+
+    rule: str
+    title: str
+    lines: tuple[FindingLine, ...]
+    verdict: Verdict
+    blocks: bool
+    rationale: str
+    cites: tuple[str, ...]
+    unit: str
+
+    @property
+    def weak(self) -> tuple[FindingLine, ...]:
+        """Lines that did not pass."""
+        return tuple(line for line in self.lines if line.finding.verdict != "pass")
+
+    @property
+    def passed(self) -> PassedLines | None:
+        """Lines that passed, as one."""
+        lines = [line for line in self.lines if line.finding.verdict == "pass"]
+        return _passed(lines) if lines else None
+
+
+@dataclass(frozen=True)
+class SeveritySection:
+    """The findings of one severity."""
+
+    severity: Severity
+    weak: tuple[RuleBlock, ...]
+    """Rules with at least one finding that did not pass."""
+    passed: tuple[RuleBlock, ...]
+    """Rules all of whose findings passed."""
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """Findings by verdict."""
+        found = [line.finding for block in (*self.weak, *self.passed) for line in block.lines]
+        return {verdict: sum(f.verdict == verdict for f in found) for verdict in VERDICTS}
+
+
+def rank(finding: Finding) -> tuple[bool, int, int, str]:
+    """Sort key that puts the worst finding first: blocking, then verdict, then severity."""
+    return (
+        not finding.blocks,
+        VERDICTS.index(finding.verdict),
+        SEVERITIES.index(finding.severity),
+        finding.id,
+    )
+
+
+def worst_verdicts(findings: Iterable[Finding]) -> dict[str, Verdict]:
+    """Worst verdict by key of the evidence judged."""
+    worst: dict[str, Verdict] = {}
+    for finding in findings:
+        for key in finding.evidence:
+            have = worst.get(key, "pass")
+            worst[key] = min(have, finding.verdict, key=VERDICTS.index)
+    return worst
+
+
+def finding_lines(run: Run) -> tuple[FindingLine, ...]:
+    """All findings, worst first."""
+    cards = {card.name: card for card in run.cards}
+    return tuple(_line(finding, cards) for finding in sorted(run.findings, key=rank))
+
+
+def _line(finding: Finding, cards: Mapping[str, CheckCard]) -> FindingLine:
+    unit = _unit(finding, cards)
+    if finding.observed is None:
+        observed, limit = "none", limit_text(finding.threshold, unit)
+    else:
+        observed, limit = against(finding.observed, finding.threshold, unit)
+    return FindingLine(finding, _place(finding.slice), observed, limit, unit)
+
+
+def _unit(finding: Finding, cards: Mapping[str, CheckCard]) -> str:
+    """Unit of the measure judged; none where the check did not run in this plan."""
+    card = cards.get(finding.check)
+    specs = card.metrics if card else ()
+    return next((spec.unit for spec in specs if spec.name == finding.metric), "")
+
+
+def severity_sections(
+    lines: Sequence[FindingLine], cards: Sequence[CheckCard]
+) -> tuple[SeveritySection, ...]:
+    """Findings grouped by severity and rule; severities without findings are left out."""
+    titles = {card.name: card.title for card in cards}
+    sections = []
+    for severity in SEVERITIES:
+        rules: dict[str, list[FindingLine]] = {}
+        for line in lines:
+            if line.finding.severity == severity:
+                rules.setdefault(line.finding.rule, []).append(line)
+        blocks = [_block(rule, mine, titles) for rule, mine in rules.items()]
+        if blocks:
+            weak = tuple(block for block in blocks if block.verdict != "pass")
+            passed = tuple(block for block in blocks if block.verdict == "pass")
+            sections.append(SeveritySection(severity, weak, passed))
+    return tuple(sections)
+
+
+def _block(rule: str, lines: list[FindingLine], titles: Mapping[str, str]) -> RuleBlock:
+    first = lines[0].finding
+    check = titles.get(first.check, words(first.check))
+    return RuleBlock(
+        rule=rule,
+        title=f"{check}: {lower_words(first.metric)}",
+        lines=tuple(lines),
+        verdict=min((line.finding.verdict for line in lines), key=VERDICTS.index),
+        blocks=any(line.finding.blocks for line in lines),
+        rationale=first.rationale,
+        cites=first.cites,
+        unit=lines[0].unit,
+    )
+
+
+def _passed(lines: Sequence[FindingLine]) -> PassedLines:
+    observed = [f.observed for f in (line.finding for line in lines) if f.observed is not None]
+    lowest, highest = min(observed, default=0.0), max(observed, default=0.0)
+    if len(lines) == 1 or lowest == highest:
+        said = lines[0].observed
+    else:
+        unit = lines[0].unit
+        said = f"{' to '.join(aligned((lowest, highest), unit))}{unit_style(unit).suffix}"
+    return PassedLines(_places([line.finding.slice for line in lines]), said, lines[0].limit)
+
+
+def _places(slices: Sequence[Mapping[str, str]]) -> str:
+    """Slices in words; those along one key are listed after its name."""
+    keys = {tuple(where) for where in slices}
+    if len(keys) == 1 and len(next(iter(keys))) == 1:
+        key = next(iter(next(iter(keys))))
+        return f"{lower_words(key)} {', '.join(where[key] for where in slices)}"
+    return "; ".join(_place(where) for where in slices)
+
+
+def _place(where: Mapping[str, str]) -> str:
+    return ", ".join(f"{lower_words(key)} {value}" for key, value in where.items())
+
+
+def verdict_counts(findings: Sequence[Finding]) -> Table:
+    """Findings by severity and verdict, with totals."""
+    heads = (Head("Severity"), *(Head(VERDICT_NAMES[v], numeric=True) for v in VERDICTS))
+    rows = []
+    for severity in SEVERITIES:
+        mine = [f.verdict for f in findings if f.severity == severity]
+        rows.append((Cell(words(severity)), *_count_cells(mine)))
+    rows.append((Cell("All"), *_count_cells([f.verdict for f in findings])))
+    return Table(
+        "Findings by severity and verdict", (*heads, Head("All", numeric=True)), tuple(rows)
+    )
+
+
+def _count_cells(verdicts: Sequence[Verdict]) -> tuple[Cell, ...]:
+    counts = [(verdicts.count(verdict), verdict) for verdict in VERDICTS]
+    cells = [Cell(str(count), tone=verdict if count else "quiet") for count, verdict in counts]
+    return (*cells, Cell(str(len(verdicts)), tone="" if verdicts else "quiet"))
+
+
+@dataclass(frozen=True)
+class CoverageLine:
+    """One clause of the policy and what served it."""
+
+    clause: ClauseCoverage
+    status: str
+    tone: Verdict
+    worst: str
+    served_by: str
+    """Checks whose findings serve the clause, with how many; empty if none does."""
+
+
+def coverage_lines(run: Run) -> tuple[CoverageLine, ...]:
+    """The coverage matrix, every clause a row."""
+    checks = {finding.id: finding.check for finding in run.findings}
+    lines = []
+    for clause in run.coverage:
+        served = [checks[item] for item in clause.findings if item in checks]
+        by_check = [f"{name} ({served.count(name)})" for name in dict.fromkeys(served)]
+        lines.append(
+            CoverageLine(
+                clause=clause,
+                status=COVERAGE_NAMES[clause.status],
+                tone=_COVERAGE_TONES[clause.status],
+                worst=VERDICT_NAMES[clause.worst] if clause.worst else "",
+                served_by=", ".join(by_check),
+            )
+        )
+    return tuple(lines)

@@ -1,0 +1,68 @@
+"""The view refuses what is not the sealed Run's, and shows the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from finchaos.core.errors import IntegrityError, UnknownNameError
+from reports import format_names, render
+from reports.view import report_view
+from tests.reports.sample import sample, signoffs
+
+SMALL = sample("small")
+
+
+def test_formats_are_the_files() -> None:
+    assert format_names() == ("html", "json", "junit", "markdown", "pdf")
+    with pytest.raises(UnknownNameError):
+        render(SMALL.run, SMALL.exhibits, "docx")
+
+
+def test_missing_exhibit_is_an_integrity_error() -> None:
+    some = dict(list(SMALL.exhibits.items())[1:])
+    for name in ("html", "json", "junit", "markdown"):
+        with pytest.raises(IntegrityError, match="is missing"):
+            render(SMALL.run, some, name)
+
+
+def test_altered_exhibit_is_an_integrity_error() -> None:
+    digest, exhibit = next(iter(SMALL.exhibits.items()))
+    forged = {**SMALL.exhibits, digest: exhibit.model_copy(update={"title": "Better"})}
+    forged[digest].__dict__.pop("digest", None)
+    with pytest.raises(IntegrityError, match="not the one that was sealed"):
+        render(SMALL.run, forged, "html")
+
+
+def test_signoff_of_another_run_is_refused() -> None:
+    other = signoffs(sample("tiny").run)
+    with pytest.raises(IntegrityError, match="another run"):
+        report_view(SMALL.run, SMALL.exhibits, signoffs=other)
+
+
+def test_roles_without_a_decision_are_pending() -> None:
+    lines = report_view(SMALL.run, SMALL.exhibits, signoffs=signoffs(SMALL.run)).signoffs
+    assert [(line.role, line.decision) for line in lines] == [
+        ("Developer", "Approved"),
+        ("Validator", "Approved with conditions"),
+        ("Approver", "Pending"),
+    ]
+    assert lines[1].conditions.startswith("Exposure limited")
+    assert lines[1].at == "2026-11-20 16:05 UTC"
+
+
+def test_demo_trust_is_marked_only_under_a_demo_root() -> None:
+    for trust, demo in (("demo", True), ("CN=Bank Root", False)):
+        made = signoffs(SMALL.run, trust=trust)
+        assert report_view(SMALL.run, SMALL.exhibits, signoffs=made).demo is demo
+    assert not report_view(SMALL.run, SMALL.exhibits).demo
+
+
+def test_a_view_is_frozen_and_holds_every_check_and_figure() -> None:
+    view = report_view(SMALL.run, SMALL.exhibits)
+    assert [section.card for section in view.checks] == list(SMALL.run.cards)
+    numbers = [figure.number for section in view.checks for figure in section.figures]
+    assert numbers == list(range(1, len(numbers) + 1))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        view.model = "another"  # type: ignore[misc]
