@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from governance.record import CheckCard, Evidence, Residual, Verdict
-from reports.numbers import aligned, interval_text, number, period, unit_style
+from reports.numbers import aligned, interval_text, number, period, trained, unit_style
 from reports.tables import Cell, Head, Notes, Table, words
 
 _MOST_COLUMNS = 7
@@ -95,7 +95,7 @@ class _Group:
             return False
         rows = self._by_where()
         single = all(
-            len({e.metric for e in row}) == len(row) and len({period(e.window) for e in row}) == 1
+            len({e.metric for e in row}) == len(row) and len({_said(e) for e in row}) == 1
             for row in rows.values()
         )
         return single and len(rows) >= _FEWEST_ROWS_ACROSS and len(self.metrics) > 1
@@ -103,7 +103,7 @@ class _Group:
     def across(self) -> list[Table]:
         """Slices down, measures across; wide tables are cut between measures."""
         rows = self._by_where()
-        windows = {period(e.window) for e in self.items}
+        windows = {_said(e) for e in self.items}
         room = max(2, _MOST_COLUMNS - len(self.keys) - (len(windows) > 1))
         cuts = -(-len(self.metrics) // room)
         size = -(-len(self.metrics) // cuts)
@@ -127,7 +127,7 @@ class _Group:
         for where, row in rows.items():
             by_metric = {e.metric: e for e in row}
             line = [Cell(text) for text in where]
-            line += [Cell(period(row[0].window), tone="quiet")] if len(windows) > 1 else []
+            line += [_window_cell(row[0])] if len(windows) > 1 else []
             line += [
                 cells[by_metric[m].key] if m in by_metric else Cell("", tone="quiet")
                 for m in metrics
@@ -146,7 +146,7 @@ class _Group:
         """One measurement a row."""
         notes = Notes()
         cells = self._cells(self.items, notes, with_n=False)
-        windows = {period(e.window) for e in self.items}
+        windows = {_said(e) for e in self.items}
         ordered = sorted(self.items, key=lambda e: self.metrics.index(e.metric))
         only = len(self.metrics) == 1 and bool(self.keys)
         counts = _counts(self.items)
@@ -164,7 +164,7 @@ class _Group:
             line += (
                 [Cell(f"{item.n:,}" if item.value is not None else "")] if len(counts) > 1 else []
             )
-            line += [Cell(period(item.window), tone="quiet")] if len(windows) > 1 else []
+            line += [_window_cell(item)] if len(windows) > 1 else []
             body.append(tuple(line))
         heads = [] if only else [Head("Measure")]
         heads += [Head(words(key)) for key in self.keys]
@@ -212,6 +212,15 @@ class _Group:
                     mark = notes.mark(f"{words(item.status)}: {item.reason}")
                     cells[item.key] = Cell(f"{item.status} {mark}", tone="not_assessed")
         return cells
+
+
+def _said(item: Evidence) -> str:
+    """The window in words."""
+    return ", ".join(filter(None, (period(item.window), trained(item.window))))
+
+
+def _window_cell(item: Evidence) -> Cell:
+    return Cell(period(item.window), trained(item.window), tone="quiet")
 
 
 def _counts(items: Sequence[Evidence]) -> set[int]:

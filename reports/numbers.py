@@ -198,5 +198,10 @@ def period(window: Window) -> str:
     return f"{window.start[:10]} to {window.end[:10]}"
 
 
+def trained(window: Window) -> str:
+    """Until when the subject had been trained; empty if it was not."""
+    return f"trained to {window.trained_until[:10]}" if window.trained_until else ""
+
+
 def _minute(stamp: str) -> str:
     return stamp[:16].replace("T", " ")

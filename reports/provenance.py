@@ -31,6 +31,13 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
 )
 
 
+_CARD_ORDER = (
+    "name", "version", "purpose", "intended_use", "prohibited_use", "materiality", "owner",
+    "developer", "limitations", "min_position", "max_position", "warmup_bars", "feature_names",
+)  # fmt: skip
+_PLAN_ORDER = ("name", "seed", "policy", "subject", "data", "folds", "trading")
+
+
 def appendix_tables(run: Run) -> tuple[Table, ...]:
     """Digests, inputs, model card, environment and packages."""
     return (_digests(run), _inputs(run), _model(run), _environment(run))
@@ -81,9 +88,18 @@ def _said(value: Any) -> str:
     return str(value)
 
 
+def _ordered(items: Mapping[str, Any], first: tuple[str, ...]) -> dict[str, Any]:
+    """The same items, those named first in front; canonical JSON sorts by name."""
+    names = [*(name for name in first if name in items), *(k for k in items if k not in first)]
+    return {name: items[name] for name in names}
+
+
 def _model(run: Run) -> Table:
     card = run.subject.card
-    rows = [(words(key), _said(value) or "undeclared") for key, value in card.items()]
+    rows = [
+        (words(key), _said(value) or "undeclared")
+        for key, value in _ordered(card, _CARD_ORDER).items()
+    ]
     rows.append(("Capabilities", ", ".join(run.subject.capabilities) or "none"))
     return _pairs("Model card, as declared by the developer", rows)
 
@@ -117,5 +133,5 @@ def plan_text(run: Run) -> str:
     writer.width = 88
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     text = io.StringIO()
-    writer.dump(run.plan, text)
+    writer.dump(_ordered(run.plan, _PLAN_ORDER), text)
     return text.getvalue()

@@ -153,6 +153,7 @@ def report_view(
     IntegrityError
         If an exhibit is missing or altered, or a sign-off belongs to another Run.
     """
+    run = Run.from_json(run.to_json())  # what is stored, not the order it was built in
     lines = finding_lines(run)
     return ReportView(
         run=run,

@@ -41,6 +41,13 @@ def test_signoff_of_another_run_is_refused() -> None:
         report_view(SMALL.run, SMALL.exhibits, signoffs=other)
 
 
+def test_rendering_depends_on_the_stored_record_alone() -> None:
+    stored = type(SMALL.run).from_json(SMALL.run.to_json())
+    exhibits = {k: type(v).from_json(v.to_json()) for k, v in SMALL.exhibits.items()}
+    for name in ("html", "json", "junit", "markdown"):
+        assert render(stored, exhibits, name) == render(SMALL.run, SMALL.exhibits, name)
+
+
 def test_roles_without_a_decision_are_pending() -> None:
     lines = report_view(SMALL.run, SMALL.exhibits, signoffs=signoffs(SMALL.run)).signoffs
     assert [(line.role, line.decision) for line in lines] == [
