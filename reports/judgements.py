@@ -227,7 +227,7 @@ def _places(slices: Sequence[Mapping[str, str]]) -> str:
     if len(keys) == 1 and len(next(iter(keys))) == 1:
         key = next(iter(next(iter(keys))))
         return f"{lower_words(key)} {', '.join(where[key] for where in slices)}"
-    return "; ".join(_place(where) for where in slices)
+    return "; ".join(_place(where) or "overall" for where in slices) if any(keys) else ""
 
 
 def _place(where: Mapping[str, str]) -> str:

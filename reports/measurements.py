@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ _MOST_COLUMNS = 7
 _FEWEST_ROWS_ACROSS = 2
 _LEGEND: dict[Verdict, str] = {"fail": "F: breaches a limit.", "warn": "W: breaches a warning."}
 _LETTERS: dict[Verdict, str] = {"fail": "F", "warn": "W"}
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 Verdicts = Mapping[str, Verdict]
 """Worst verdict by key of the evidence judged."""
@@ -235,8 +238,21 @@ def _common(windows: set[str], counts: set[int]) -> list[str]:
 
 
 def _interval_notes(items: Sequence[Evidence]) -> list[str]:
-    kinds = {(e.interval.level, e.interval.method) for e in items if e.interval is not None}
-    return [f"Intervals: {level * 100:g}%, {method}." for level, method in sorted(kinds)]
+    """How the intervals were made; methods that differ only in numbers are said as one."""
+    kinds: dict[tuple[float, str], set[tuple[str, ...]]] = {}
+    for interval in (item.interval for item in items if item.interval is not None):
+        literal = interval.method.replace("{", "{{").replace("}", "}}")
+        form = (interval.level, _NUMBER.sub("{}", literal))
+        kinds.setdefault(form, set()).add(tuple(_NUMBER.findall(interval.method)))
+    return [
+        f"Intervals: {level * 100:g}%, {form.format(*map(_span, zip(*numbers, strict=True)))}."
+        for (level, form), numbers in sorted(kinds.items())
+    ]
+
+
+def _span(numbers: Sequence[str]) -> str:
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if low == high else f"{low} to {high}"
 
 
 def _joined(parts: list[str]) -> tuple[str, ...]:

@@ -52,8 +52,8 @@ def unit_style(unit: str) -> UnitStyle:
 
     Examples
     --------
-    >>> unit_style("fraction per year").heading
-    '% per year'
+    >>> unit_style("fraction per year").heading, unit_style("ratio p.a.").heading
+    ('% per year', 'p.a.')
     """
     first, _, rest = unit.strip().partition(" ")
     if first in ("fraction", "share"):
@@ -62,6 +62,8 @@ def unit_style(unit: str) -> UnitStyle:
     if first in ("percent", "%"):
         tail = f"% {rest}".rstrip()
         return UnitStyle(1.0, tail, tail)
+    if first == "ratio" and rest:
+        return UnitStyle(1.0, rest, f" {rest}")
     if unit in _BARE:
         return UnitStyle(1.0, "", "")
     return UnitStyle(1.0, unit, f" {unit}")
@@ -92,6 +94,7 @@ def _shown(value: float, digits: int) -> str:
     if magnitude < _SMALLEST_PLAIN or magnitude >= _LARGEST_PLAIN:
         text = f"{value:.{digits - 1}e}"
         mantissa, exponent = text.split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if float(text) == value else mantissa
         return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
     text = _plain(value, _decimals(magnitude, digits))
     exact = _read_back(text) == value and "." in text
@@ -104,7 +107,7 @@ def number(value: float, unit: str = "", digits: int = 3) -> str:
     Examples
     --------
     >>> number(0.0312, "fraction"), number(1234567.0), number(3.2e-7)
-    ('3.12', '1,234,567', '3.20e\N{MINUS SIGN}7')
+    ('3.12', '1,234,567', '3.2e\N{MINUS SIGN}7')
     """
     return _shown(_scaled(value, unit), digits)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from governance.record import Residual
+from governance.record import Interval, Residual
 from reports.judgements import worst_verdicts
 from reports.measurements import evidence_tables, self_checks
 from reports.tables import Table
@@ -95,3 +95,18 @@ def test_self_checks_show_the_worst_of_each_kind() -> None:
     assert table is not None
     assert texts(table) == [["sum", "3", "−3", "1", "1 missed"]]
     assert self_checks([evidence(check, "sharpe", 0.1)]) is None
+
+
+def test_methods_that_differ_in_numbers_are_said_as_one() -> None:
+    check, _, _ = walk_forward(40)
+    items = [
+        evidence(check, "sharpe", 0.1, half=0.2, fold=str(k)).model_copy(
+            update={"interval": Interval(low=0, high=1, level=0.95, method=method)}
+        )
+        for k, method in enumerate(
+            ("block 9 bars, 99 draws", "block 12 bars, 99 draws", "exact {7*7")
+        )
+    ]
+    (table,) = evidence_tables(check, items, {})
+    assert "Intervals: 95%, block 9 to 12 bars, 99 draws." in table.notes[0]
+    assert "Intervals: 95%, exact {7*7." in table.notes[0]

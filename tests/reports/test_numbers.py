@@ -51,7 +51,7 @@ def test_observation_and_limit_are_told_apart(limit: float, off: float) -> None:
         (1.0, "bars", "1 bar"),
         (-0.5, "bps", f"{MINUS}0.5 bps"),
         (1234567.0, "rows", "1,234,567 rows"),
-        (3.2e-7, "fraction", f"3.20e{MINUS}5%"),
+        (3.2e-7, "fraction", f"3.2e{MINUS}5%"),
         (0.0, "ratio", "0"),
     ],
 )
