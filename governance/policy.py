@@ -327,7 +327,7 @@ def _statement(
 ) -> str:
     """One sentence a committee can read."""
     metric = _PARTS[rule.on].format(rule.metric.replace("_", " "))
-    place = f" ({', '.join(f'{key} {value}' for key, value in where)})" if where else ""
+    place = f" ({', '.join(f'{key} {_short(value)}' for key, value in where)})" if where else ""
     subject = f"{rule.check.replace('_', ' ').capitalize()}: {metric}{place}"
     if verdict == "not_assessed" or observed is None:
         return f"{subject} was not assessed: {missing[0] if missing else 'no such evidence'}"
@@ -337,6 +337,11 @@ def _statement(
         limit = f"between {_amount(rule.limit, bare)} and {_amount(rule.upper, bare)}"
     met = "meets" if verdict == "pass" else "breaches"
     return f"{subject} is {_amount(observed, unit)}, which {met} the limit {limit}"
+
+
+def _short(value: str) -> str:
+    """Digests cut to what a reader can compare; the slice itself keeps them whole."""
+    return value[:12] if len(value) == 64 and value.isalnum() else value
 
 
 def _amount(value: float, unit: str) -> str:
