@@ -12,7 +12,7 @@ from governance.record import Column, Exhibit
 from reports.figures import Figure, exhibit_table, undrawable
 from tests.reports.hostile import PAYLOAD
 from tests.reports.sample import sample
-from tests.reports.sample_checks import column, days
+from tests.reports.sample_parts import column, days
 
 KINDS = {item.kind: item for item in sample("full").exhibits.values() if item.kind != "table"}
 

@@ -7,7 +7,8 @@ from reports.judgements import worst_verdicts
 from reports.measurements import evidence_tables, self_checks
 from reports.tables import Table
 from tests.reports.sample import sample
-from tests.reports.sample_checks import drift, evidence, kill_switch, simple, stress, walk_forward
+from tests.reports.sample_checks import drift, kill_switch, simple, stress, walk_forward
+from tests.reports.sample_parts import evidence
 
 
 def texts(table: Table) -> list[list[str]]:
