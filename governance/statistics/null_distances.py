@@ -14,12 +14,13 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from finchaos.core.errors import InputError
-from governance.statistics.dependence import share_kept_by_blocks
+from governance.statistics.dependence import effective_sample_size, share_kept_by_blocks
 from governance.statistics.resampling import block_length
 from governance.statistics.two_sample import (
     BINNED_DISTANCES,
     DEFAULT_BINS,
     DISTANCES,
+    PSEUDO_COUNT,
     quantile_targets,
     smoothed_shares,
 )
@@ -60,15 +61,19 @@ class BlockPlan:
         current_size : int
             Rows of the sample that is compared; no block is longer.
         """
-        scores = [_normal_scores(column) for column in reference.T]
-        longest = max(block_length(score) for score in scores)
+        longest = max(block_length(_levels_and_sizes(column)[0]) for column in reference.T)
         block = max(1, min(longest, current_size))
         kept = min(
-            share_kept_by_blocks(series, block)
-            for score in scores
-            for series in (score, np.abs(score))
+            share_kept_by_blocks(scores, block)
+            for column in reference.T
+            for scores in _levels_and_sizes(column)
         )
         return cls(block, kept)
+
+
+def independent_worth(values: np.ndarray) -> float:
+    """Independent values that a series is worth, by its level or its dispersion: the fewer."""
+    return min(effective_sample_size(scores) for scores in _levels_and_sizes(values))
 
 
 def null_distances(
@@ -133,14 +138,16 @@ def null_distances(
         samples = [_multiplicities(rng, n, size, plan.block, count) for size in sizes]
         for j, column in enumerate(columns):
             first_sample, second_sample = (column.cumulated(sample) for sample in samples)
-            drawn = _distances(first_sample, second_sample, bins)
+            drawn = _distances(first_sample, second_sample, bins, PSEUDO_COUNT * plan.kept)
             for name in DISTANCES:
                 found[name][chunk, j] = drawn[name]
     return found
 
 
-def _normal_scores(values: np.ndarray) -> np.ndarray:
-    return ndtri((rankdata(values) - 0.5) / len(values))
+def _levels_and_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal scores of the ranks, and their absolute values."""
+    scores = ndtri((rankdata(values) - 0.5) / len(values))
+    return scores, np.abs(scores)
 
 
 def _multiplicities(
@@ -171,8 +178,13 @@ class _Ordered:
         return np.cumsum(multiplicities[:, self.order], axis=1)[:, self.ends]
 
 
-def _distances(reference: np.ndarray, current: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+def _distances(
+    reference: np.ndarray, current: np.ndarray, bins: int, pseudo_count: float
+) -> dict[str, np.ndarray]:
     """Distances from cumulated counts of both samples at the distinct values of the series.
+
+    The pseudo-count shrinks with the samples: an empty bin then has the share that it has in
+    samples of the actual sizes.
 
     An edge after the k-th distinct value (k from 0) has place 2 k + 1, one just before it 2 k.
     """
@@ -186,8 +198,8 @@ def _distances(reference: np.ndarray, current: np.ndarray, bins: int) -> dict[st
     used = np.ones((len(places), places.shape[1] + 1), dtype=bool)
     used[:, 1:-1] = places[:, 1:] != places[:, :-1]
     cuts = (places + 1) // 2
-    p = smoothed_shares(_counts(reference, cuts), used)
-    q = smoothed_shares(_counts(current, cuts), used)
+    p = smoothed_shares(_counts(reference, cuts), used, pseudo_count)
+    q = smoothed_shares(_counts(current, cuts), used, pseudo_count)
     found = {name: distance(p, q) for name, distance in BINNED_DISTANCES.items()}
     found["ks"] = np.abs(reference / n - current / m).max(axis=1)
     return found

@@ -68,16 +68,19 @@ def bin_counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
 
 
-def smoothed_shares(counts: np.ndarray, used: np.ndarray | None = None) -> np.ndarray:
-    """Shares of the bins after adding :data:`PSEUDO_COUNT` to each.
+def smoothed_shares(
+    counts: np.ndarray, used: np.ndarray | None = None, pseudo_count: float = PSEUDO_COUNT
+) -> np.ndarray:
+    """Shares of the bins after adding ``pseudo_count`` to each.
 
     Parameters
     ----------
     counts : numpy.ndarray, shape (..., b)
     used : numpy.ndarray, shape (..., b), bool, optional
         Bins that exist; the others have share 0.
+    pseudo_count : float
     """
-    raised = counts + PSEUDO_COUNT
+    raised = counts + pseudo_count
     if used is not None:
         raised = np.where(used, raised, 0.0)
     return raised / raised.sum(axis=-1, keepdims=True)

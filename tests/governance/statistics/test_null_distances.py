@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 
 from finchaos.core.errors import InputError
 from finchaos.core.provenance import random_stream
-from governance.statistics.null_distances import BlockPlan, null_distances
+from governance.statistics.null_distances import BlockPlan, independent_worth, null_distances
 from governance.statistics.two_sample import DISTANCES, distances
 
 
@@ -27,11 +27,11 @@ def circular(rng: np.random.Generator, n: int, size: int, block: int, draws: int
 def test_counting_agrees_with_resampled_values(decimals: int) -> None:
     rng = random_stream(1, "test.null.twin")
     panel = np.round(rng.normal(size=(120, 3)), decimals)
-    plan = BlockPlan(block=7, kept=0.75)
+    plan = BlockPlan(block=7, kept=1.0)
     found = null_distances(panel, 40, random_stream(5, "draws"), plan=plan, draws=25, bins=6)
     again = random_stream(5, "draws")
-    first = circular(again, 120, 90, 7, 25)
-    second = circular(again, 120, 30, 7, 25)
+    first = circular(again, 120, 120, 7, 25)
+    second = circular(again, 120, 40, 7, 25)
     for draw in range(25):
         for j in range(3):
             slow = distances(panel[first[draw], j], panel[second[draw], j], bins=6)
@@ -103,6 +103,24 @@ def test_plan_keeps_blocks_within_the_current_sample() -> None:
     noise = random_stream(9, "test.plan.noise").normal(size=(3000, 1))
     assert BlockPlan.of(noise, 500).block <= 10
     assert BlockPlan.of(noise, 500).kept > 0.85
+
+
+def test_what_blocks_lose_is_given_back() -> None:
+    path = autoregressive(random_stream(10, "test.kept"), 2000, 0.95)[:, None]
+    whole, shrunk = (
+        null_distances(path, 400, random_stream(1, "a"), plan=BlockPlan(40, kept))
+        for kept in (1.0, 0.5)
+    )
+    # Twice the variance of shares doubles the index, which is quadratic in them.
+    ratio = np.mean(shrunk["psi"]) / np.mean(whole["psi"])
+    assert ratio == pytest.approx(2.0, rel=0.2)
+
+
+def test_volatility_clusters_cost_independent_values() -> None:
+    rng = random_stream(11, "test.worth")
+    clustered = rng.normal(size=4000) * np.exp(0.3 * autoregressive(rng, 4000, 0.97))
+    assert independent_worth(rng.normal(size=4000)) > 2500.0
+    assert independent_worth(clustered) < 1000.0
 
 
 @pytest.mark.parametrize("bad", [np.arange(20.0), np.full((20, 1), np.nan), np.empty((0, 1))])
