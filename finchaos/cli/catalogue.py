@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from finchaos.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 NameArgument = Annotated[str | None, typer.Argument(help="Show one in full.")]
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -119,13 +120,20 @@ def schema(
 
 
 def _schema(document: str) -> dict[str, Any]:
+    from pydantic import BaseModel
+
     from finchaos.core.errors import UnknownNameError
     from governance.plan import Plan
     from governance.policy import PolicyDocument
     from governance.record import Run
     from governance.scenario import Scenario
 
-    models = {"run": Run, "plan": Plan, "policy": PolicyDocument, "scenario": Scenario}
+    models: dict[str, type[BaseModel]] = {
+        "run": Run,
+        "plan": Plan,
+        "policy": PolicyDocument,
+        "scenario": Scenario,
+    }
     if document not in models:
         raise UnknownNameError(
             f"no document called {document!r}", expected=f"one of {', '.join(models)}"

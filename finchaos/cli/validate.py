@@ -89,17 +89,18 @@ def _render(
 ) -> dict[str, str]:
     """Write the formats that are not there yet; a report already rendered is never replaced."""
     from finchaos.core import registry
-    from reports import render
+    from reports import render_all
 
-    written = {}
-    for done, name in enumerate(formats):
-        say(f"report: {name}", done, len(formats))
-        extension = registry.module("reports.formats", name).EXTENSION
-        path = (out or stored.folder / "report") / f"report.{extension}"
-        if out is not None or not path.exists():
-            write_atomic(path, render(stored.run, stored.exhibits, name))
-        written[name] = str(path)
-    return written
+    say("render the report", 0, 1)
+    folder = out or stored.folder / "report"
+    paths = {
+        name: folder / f"report.{registry.module('reports.formats', name).EXTENSION}"
+        for name in formats
+    }
+    wanted = tuple(name for name, path in paths.items() if out is not None or not path.exists())
+    for name, data in render_all(stored.run, stored.exhibits, wanted).items():
+        write_atomic(paths[name], data)
+    return {name: str(path) for name, path in paths.items()}
 
 
 def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
