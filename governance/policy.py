@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field, model_validator
 
 from finchaos.core import registry
-from finchaos.core.documents import Document, parse_yaml, read_document, validate_document
+from finchaos.core.documents import parse_yaml, read_document, validate_document
 from finchaos.core.errors import DocumentError, UnknownNameError
 from finchaos.core.provenance import digest
+from governance.judgement import judge_rule
 from governance.record import (
     CheckCard,
     ClauseCoverage,
@@ -29,97 +27,11 @@ from governance.record import (
     Gate,
     PolicyRef,
     Severity,
-    Threshold,
     Verdict,
 )
+from governance.rules import PolicyDocument, Rule
 
-NotAssessed = Literal["block", "warn", "ignore"]
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
-
-
-class Rule(Document):
-    """One comparison of one metric with one limit."""
-
-    check: str
-    metric: str
-    where: dict[str, str] = Field(default_factory=dict)
-    """Slice the rule speaks about: exact values, ``*`` for "has this key", ``-`` for "has not"."""
-    on: Literal["value", "low", "high"] = "value"
-    operator: Literal["<", "<=", ">", ">=", "==", "between"]
-    limit: float
-    upper: float | None = None
-    severity: Severity
-    breach: Literal["fail", "warn"] = "fail"
-    when_not_assessed: NotAssessed = "warn"
-    rationale: str = Field(min_length=20)
-
-    @model_validator(mode="after")
-    def _limits_make_sense(self) -> Rule:
-        between = self.operator == "between"
-        if between != (self.upper is not None) or (between and self.limit > (self.upper or 0.0)):
-            raise ValueError("operator 'between' needs limit <= upper; the others take no upper")
-        return self
-
-    @property
-    def threshold(self) -> Threshold:
-        """The comparison as recorded in findings."""
-        return Threshold(operator=self.operator, limit=self.limit, upper=self.upper, on=self.on)
-
-    def concerns(self, evidence: Evidence) -> bool:
-        """Whether the rule speaks about this evidence."""
-        if (evidence.check, evidence.metric) != (self.check, self.metric):
-            return False
-        for key, wanted in self.where.items():
-            got = evidence.slice.get(key)
-            if wanted == "-":
-                matches = got is None
-            else:
-                matches = got is not None and (wanted == "*" or wanted == got)
-            if not matches:
-                return False
-        return True
-
-    def holds(self, observed: float) -> bool:
-        """Whether the observed number satisfies the limit."""
-        limit, upper = self.limit, self.upper
-        return {
-            "<": observed < limit,
-            "<=": observed <= limit,
-            ">": observed > limit,
-            ">=": observed >= limit,
-            "==": observed == limit,
-            "between": upper is not None and limit <= observed <= upper,
-        }[self.operator]
-
-
-class Clause(Document):
-    """One expectation of a guidance, paraphrased."""
-
-    id: str
-    section: str
-    summary: str
-    needs: str
-    """What evidence would serve it."""
-    rules: tuple[str, ...] = ()
-    """Rule ids, or patterns such as ``walk_forward.*``."""
-    extent: Literal["full", "part"] = "part"
-    """Whether those rules, all assessed, cover the whole clause."""
-    maps_to: tuple[str, ...] = ()
-
-
-class PolicyDocument(Document):
-    """What a policy file may say."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    title: str
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    status: Literal["active", "superseded", "draft", "voluntary"]
-    source: str
-    extends: str | None = None
-    rules: dict[str, Rule] = Field(default_factory=dict)
-    closed_by: tuple[Severity, ...] | None = None
-    """Severities of failed findings that close the gate; other failures make it conditional."""
-    clauses: tuple[Clause, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +86,7 @@ class Policy:
         findings = tuple(
             finding
             for rule_id, rule in self.rules.items()
-            for finding in _judge_rule(
+            for finding in judge_rule(
                 rule_id, rule, evidence, cites.get(rule_id, ()), self.closed_by
             )
         )
@@ -232,126 +144,6 @@ class Policy:
                 )
             )
         return tuple(rows)
-
-
-def _judge_rule(
-    rule_id: str,
-    rule: Rule,
-    evidence: Sequence[Evidence],
-    cites: tuple[str, ...],
-    closed_by: tuple[Severity, ...],
-) -> list[Finding]:
-    """One finding per slice the rule concerns; one not-assessed finding if there is none."""
-    by_slice: dict[tuple[tuple[str, str], ...], list[Evidence]] = {}
-    for item in sorted(evidence, key=lambda e: e.key):
-        if rule.concerns(item):
-            by_slice.setdefault(tuple(sorted(item.slice.items())), []).append(item)
-    if not by_slice:
-        return [_finding(rule_id, rule, (), [], cites, closed_by)]
-    return [
-        _finding(rule_id, rule, where, items, cites, closed_by)
-        for where, items in sorted(by_slice.items())
-    ]
-
-
-def _observed(rule: Rule, item: Evidence) -> tuple[float | None, str]:
-    """The number a rule compares, or None and why there is none."""
-    if item.status != "measured" or item.value is None:
-        return None, f"{item.status}: {item.reason}"
-    if item.self_check is not None and not item.self_check.holds:
-        residual = item.self_check
-        return None, (
-            f"the measurement failed its own check: {residual.what} is {residual.value:.3g}, "
-            f"tolerance {residual.tolerance:.3g}"
-        )
-    if rule.on == "value":
-        return item.value, ""
-    if item.interval is None:
-        return None, "the rule compares an end of an interval and none was measured"
-    return (item.interval.low if rule.on == "low" else item.interval.high), ""
-
-
-def _finding(
-    rule_id: str,
-    rule: Rule,
-    where: tuple[tuple[str, str], ...],
-    items: list[Evidence],
-    cites: tuple[str, ...],
-    closed_by: tuple[Severity, ...],
-) -> Finding:
-    judged = [(item, *_observed(rule, item)) for item in items]
-    missing = [reason for _, value, reason in judged if value is None]
-    values = [value for _, value, _ in judged if value is not None]
-    breaching = [value for value in values if not rule.holds(value)]
-    verdict: Verdict
-    if breaching:
-        verdict = rule.breach
-    elif missing or not values:
-        verdict = "not_assessed"
-    else:
-        verdict = "pass"
-    observed = breaching[0] if breaching else (values[0] if values else None)
-    blocks = (verdict == "fail" and rule.severity in closed_by) or (
-        verdict == "not_assessed" and rule.when_not_assessed == "block"
-    )
-    unit = items[0].unit if items else ""
-    suffix = "".join(f"[{key}={value}]" for key, value in where)
-    return Finding(
-        id=f"{rule_id}{suffix}",
-        rule=rule_id,
-        check=rule.check,
-        metric=rule.metric,
-        slice=dict(where),
-        verdict=verdict,
-        severity=rule.severity,
-        blocks=blocks,
-        evidence=tuple(item.key for item in items),
-        observed=observed,
-        threshold=rule.threshold,
-        statement=_statement(rule, where, verdict, observed, unit, missing),
-        rationale=rule.rationale,
-        cites=cites,
-    )
-
-
-_PARTS = {"value": "{}", "low": "low end of the {} interval", "high": "high end of the {} interval"}
-
-
-def _statement(
-    rule: Rule,
-    where: tuple[tuple[str, str], ...],
-    verdict: Verdict,
-    observed: float | None,
-    unit: str,
-    missing: list[str],
-) -> str:
-    """One sentence a committee can read."""
-    metric = _PARTS[rule.on].format(rule.metric.replace("_", " "))
-    place = f" ({', '.join(f'{key} {_short(value)}' for key, value in where)})" if where else ""
-    subject = f"{rule.check.replace('_', ' ').capitalize()}: {metric}{place}"
-    if verdict == "not_assessed" or observed is None:
-        return f"{subject} was not assessed: {missing[0] if missing else 'no such evidence'}"
-    bare = "fraction" if unit.startswith(("fraction", "share")) else ""
-    limit = f"{rule.operator} {_amount(rule.limit, bare)}"
-    if rule.upper is not None:
-        limit = f"between {_amount(rule.limit, bare)} and {_amount(rule.upper, bare)}"
-    met = "meets" if verdict == "pass" else "breaches"
-    return f"{subject} is {_amount(observed, unit)}, which {met} the limit {limit}"
-
-
-def _short(value: str) -> str:
-    """Digests cut to what a reader can compare; the slice itself keeps them whole."""
-    return value[:12] if len(value) == 64 and value.isalnum() else value
-
-
-def _amount(value: float, unit: str) -> str:
-    """A number with its unit; fractions and shares as percentages."""
-    kind, _, rest = unit.partition(" ")
-    if kind in ("fraction", "share"):
-        return f"{100 * value:.4g} % {rest}".rstrip()
-    if kind == "ratio":
-        return f"{value:.4g} {rest}".rstrip()
-    return f"{value:.4g} {unit}".rstrip()
 
 
 def policy_names() -> tuple[str, ...]:

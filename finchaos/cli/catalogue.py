@@ -124,8 +124,8 @@ def _schema(document: str) -> dict[str, Any]:
 
     from finchaos.core.errors import UnknownNameError
     from governance.plan import Plan
-    from governance.policy import PolicyDocument
     from governance.record import Run
+    from governance.rules import PolicyDocument
     from governance.scenario import Scenario
 
     models: dict[str, type[BaseModel]] = {
