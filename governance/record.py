@@ -339,6 +339,25 @@ class Run(Record):
     """The gate is closed only because something that must be assessed could not be."""
 
 
+class SignedCopy(Document):
+    """The PDF that people see, as it stood right after one person had signed it.
+
+    Later signatures only append, so these bytes stay the beginning of the file; a file cut back
+    to fewer signatures is shorter than the last of these lengths.
+    """
+
+    path: str
+    """Path within the run's folder."""
+    length: int = Field(gt=0)
+    """Bytes."""
+    digest: Digest
+    """SHA-256 of the first ``length`` bytes."""
+    certificate: Digest
+    """SHA-256 of the certificate that signed the PDF, DER."""
+    public_key: Digest
+    """SHA-256 of that certificate's SubjectPublicKeyInfo, DER."""
+
+
 class SignOff(Record):
     """A person's decision on a Run: the payload of a signed envelope."""
 
@@ -358,6 +377,10 @@ class SignOff(Record):
     """When, ISO 8601 UTC, by the signer's clock."""
     previous: Digest | None
     """Digest of the previous sign-off of this Run."""
+    audit_head: Digest = "0" * 64
+    """Hash of the last entry of the store's audit chain when this was signed; zeros if none."""
+    pdf: SignedCopy | None = None
+    """The signed PDF; None where the Run was reported without one."""
 
     @model_validator(mode="after")
     def _conditions_said(self) -> Self:
