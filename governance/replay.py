@@ -241,7 +241,8 @@ def business_closes(index: pd.DatetimeIndex, count: int) -> pd.DatetimeIndex:
     if (session_closes(local) == index).all():
         days = pd.bdate_range(local[-1] + pd.offsets.BDay(), periods=count)
         return in_resolution(session_closes(days), index)
-    return in_resolution(pd.bdate_range(index[-1] + pd.offsets.BDay(), periods=count), index)
+    following = pd.bdate_range(index[-1] + pd.offsets.BDay(), periods=count, normalize=False)
+    return in_resolution(following, index)
 
 
 def in_resolution(stamps: pd.DatetimeIndex, index: pd.DatetimeIndex) -> pd.DatetimeIndex:

@@ -23,13 +23,14 @@ def path_exhibit(check: str, run: StressRun) -> Exhibit:
         kind="time_series",
         columns=(
             Column(name="time", values=tuple(stamp.isoformat() for stamp in run.index)),
-            Column(name="buy and hold", values=tuple(wealth(run.market)[1:].tolist())),
-            Column(name="model", values=tuple(wealth(run.net)[1:].tolist())),
+            Column(
+                name="buy and hold", values=tuple(wealth(run.market)[1:].tolist()), unit="wealth"
+            ),
+            Column(name="model", values=tuple(wealth(run.net)[1:].tolist()), unit="wealth"),
             Column(
                 name="exposure held", values=tuple(run.held.tolist()), unit="fraction of capital"
             ),
         ),
-        y_label="wealth",
         note=f"{_sentence(run.note)} Model trained {_trained(run)}. "
         "Wealth is 1 at the close before; the model's is after costs.",
     )
@@ -43,7 +44,7 @@ def losses_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
         title="Loss in every scenario, model and market",
         kind="bar",
         columns=(
-            Column(name="scenario", values=tuple(_label(run) for run in runs)),
+            Column(name="scenario", values=tuple(_short_label(run) for run in runs)),
             Column(name="market", unit="%", values=tuple(100.0 * _market(run) for run in runs)),
             Column(name="model", unit="%", values=tuple(100.0 * run.response.loss for run in runs)),
         ),
@@ -90,12 +91,11 @@ def summary_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
         ("kill-switch trips", ""),
         ("expectations missed", ""),
     )
-    return _table(check, "summary", "What the model did in every scenario", names, rows).model_copy(
-        update={
-            "note": "Bars to de-risk count from the first close at which the fall is visible, "
-            "re-entry from the trough. " + _labels(runs)
-        }
+    note = (
+        "Bars to de-risk count from the first close at which the fall is visible, re-entry from "
+        f"the trough. {_labels(runs)}"
     )
+    return _table(check, "summary", "What the model did in every scenario", names, rows, note)
 
 
 def expectations_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
@@ -129,7 +129,9 @@ def expectations_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
         ("outside by", ""),
         ("because", ""),
     )
-    return _table(check, "expectations", "Expectations written before the run", names, rows)
+    return _table(
+        check, "expectations", "Expectations written before the run", names, rows, _labels(runs)
+    )
 
 
 def provenance_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
@@ -159,7 +161,7 @@ def provenance_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
         ("digest", ""),
         ("model trained", ""),
     )
-    return _table(check, "provenance", "Where the scenarios come from", names, rows)
+    return _table(check, "provenance", "Where the scenarios come from", names, rows, _labels(runs))
 
 
 def _table(
@@ -168,6 +170,7 @@ def _table(
     title: str,
     names: Sequence[tuple[str, str]],
     rows: Sequence[tuple[float | str | None, ...]],
+    note: str,
 ) -> Exhibit:
     return Exhibit(
         check=check,
@@ -178,14 +181,23 @@ def _table(
             Column(name=label, unit=unit, values=tuple(row[k] for row in rows))
             for k, (label, unit) in enumerate(names)
         ),
+        note=note,
     )
 
 
 def _label(run: StressRun) -> str:
-    if not run.seeds:
-        return run.scenario.name
-    word, seeds = "seed" if len(run.seeds) == 1 else "seeds", ", ".join(map(str, run.seeds))
-    return f"{run.scenario.name} ({run.clock}; reconstructed, {word} {seeds})"
+    name = run.scenario.name
+    return f"{name} ({run.clock}; {_built(run)})" if run.seeds else name
+
+
+def _short_label(run: StressRun) -> str:
+    """What tells runs apart comes first: axes cut long labels."""
+    return f"{_built(run)}: {run.scenario.name}" if run.seeds else run.scenario.name
+
+
+def _built(run: StressRun) -> str:
+    word = "seed" if len(run.seeds) == 1 else "seeds"
+    return f"reconstructed, {word} {', '.join(map(str, run.seeds))}"
 
 
 def _labels(runs: Sequence[StressRun]) -> str:
