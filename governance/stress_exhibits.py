@@ -31,6 +31,7 @@ def path_exhibit(check: str, run: StressRun) -> Exhibit:
                 name="exposure held", values=tuple(run.held.tolist()), unit="fraction of capital"
             ),
         ),
+        y_label="wealth",
         note=f"{_sentence(run.note)} Model trained {_trained(run)}. "
         "Wealth is 1 at the close before; the model's is after costs.",
     )
@@ -139,29 +140,27 @@ def provenance_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
     rows: list[tuple[float | str | None, ...]] = [
         (
             _label(run),
-            run.scenario.kind,
             f"{run.index[0].date()} to {run.index[-1].date()}",
             float(len(run.index)),
             run.note,
             run.scenario.data.source,
-            run.scenario.licence,
-            run.scenario.digest,
             _trained(run),
         )
         for run in runs
     ]
     names = (
         ("scenario", ""),
-        ("kind", ""),
         ("dates", ""),
         ("bars", ""),
         ("path", ""),
         ("source of returns", ""),
-        ("licence", ""),
-        ("digest", ""),
         ("model trained", ""),
     )
-    return _table(check, "provenance", "Where the scenarios come from", names, rows, _labels(runs))
+    terms = " ".join(dict.fromkeys(run.scenario.licence for run in runs))
+    note = f"{terms} Digests of the scenarios stand among the inputs in the appendix. "
+    return _table(
+        check, "provenance", "Where the scenarios come from", names, rows, note + _labels(runs)
+    )
 
 
 def _table(

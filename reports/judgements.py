@@ -15,7 +15,7 @@ from governance.record import (
     Verdict,
 )
 from reports.numbers import against, aligned, limit_text, unit_style
-from reports.tables import Cell, Head, Table, lower_words, words
+from reports.tables import Cell, Head, Table, lower_words, short_digest, words
 
 VERDICTS: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
 """Worst first."""
@@ -25,6 +25,8 @@ VERDICT_NAMES: dict[Verdict, str] = {
     "warn": "Warn",
     "pass": "Pass",
 }
+MOST_PLACES = 6
+"""Slices that are named one by one where a rule passed; more are counted."""
 COVERAGE_NAMES = {
     "evidenced": "Evidenced",
     "partly_evidenced": "Partly evidenced",
@@ -222,7 +224,9 @@ def _passed(lines: Sequence[FindingLine]) -> PassedLines:
 
 
 def _places(slices: Sequence[Mapping[str, str]]) -> str:
-    """Slices in words; those along one key are listed after its name."""
+    """Slices in words; those along one key are listed after its name, many are counted."""
+    if len(slices) > MOST_PLACES:
+        return f"{len(slices)} parts, listed in the section of the check"
     keys = {tuple(where) for where in slices}
     if len(keys) == 1 and len(next(iter(keys))) == 1:
         key = next(iter(next(iter(keys))))
@@ -231,7 +235,7 @@ def _places(slices: Sequence[Mapping[str, str]]) -> str:
 
 
 def _place(where: Mapping[str, str]) -> str:
-    return ", ".join(f"{lower_words(key)} {value}" for key, value in where.items())
+    return ", ".join(f"{lower_words(key)} {short_digest(value)}" for key, value in where.items())
 
 
 def verdict_counts(findings: Sequence[Finding]) -> Table:

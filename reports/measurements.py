@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from governance.record import CheckCard, Evidence, Residual, Verdict
 from reports.numbers import aligned, interval_text, number, period, trained, unit_style
-from reports.tables import Cell, Head, Notes, Table, words
+from reports.tables import Cell, Head, Notes, Table, short_digest, words
 
 _MOST_COLUMNS = 7
 _FEWEST_ROWS_ACROSS = 2
@@ -158,7 +158,7 @@ class _Group:
         for item in ordered:
             cell = cells[item.key]
             line = [] if only else [Cell(words(item.metric))]
-            line += [Cell(item.slice[key]) for key in self.keys]
+            line += [Cell(short_digest(item.slice[key])) for key in self.keys]
             line += [
                 replace(cell, under=""),
                 Cell(unit_style(item.unit).heading, tone="quiet"),
@@ -181,7 +181,9 @@ class _Group:
     def _by_where(self) -> dict[Where, list[Evidence]]:
         rows: dict[Where, list[Evidence]] = {}
         for item in self.items:
-            rows.setdefault(tuple(item.slice[key] for key in self.keys), []).append(item)
+            rows.setdefault(tuple(short_digest(item.slice[key]) for key in self.keys), []).append(
+                item
+            )
         return rows
 
     def _unit(self, metric: str) -> str:

@@ -55,10 +55,10 @@ def _lines(figure: Any, exhibit: Exhibit, x: np.ndarray) -> Sequence[Any]:
         WIDTH_INCHES, 0.4 + (PANEL_INCHES if len(panels) == 1 else 1.2 * len(panels))
     )
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for ax, (unit, items) in zip(axes, panels, strict=True):
+    for number, (ax, (unit, items)) in enumerate(zip(axes, panels, strict=True)):
         for place, item in enumerate(items):
             _curve(ax, x, item, PALETTE[place % len(PALETTE)], dashed=place >= len(PALETTE))
-        label = exhibit.y_label if len(panels) == 1 and exhibit.y_label else ""
+        label = exhibit.y_label if number == 0 else ""
         ax.set_ylabel(cut(label or unit_style(unit).heading or items[0].label))
         _legend(ax, len(items))
         ax.margins(x=0.01)

@@ -96,3 +96,9 @@ def lower_words(name: str) -> str:
     """
     text = words(name)
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def short_digest(text: str) -> str:
+    """A SHA-256 cut to what a reader can compare; any other text as it is."""
+    is_digest = len(text) == 64 and all(character in "0123456789abcdef" for character in text)
+    return f"{text[:12]}…" if is_digest else text

@@ -44,7 +44,7 @@ _METRICS = (
      "From the trough until at least half of the exposure before is held again; if never, one "
      "more than the bars left"),
     ("kill_switch_trips", "trips", "none", "How often the kill switch latched"),
-    ("expectation_shortfall", "unit of the metric", "lower",
+    ("expectation_shortfall", "in the metric's unit", "lower",
      "How far a metric lies outside what the scenario expects of a sound model; 0 if inside"),
     ("expectations_missed", "expectations", "lower",
      "Expectations of the scenarios that were missed, over all runs"),
