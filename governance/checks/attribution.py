@@ -1,0 +1,265 @@
+"""Check: which inputs and lags move the decision, and whether that explanation can be trusted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from finchaos.core.errors import InputError, MissingDependencyError, SubjectFault
+from finchaos.core.subject import Capability, Subject
+from governance.check import Context, measured, not_measured
+from governance.record import CheckCard, Evidence, Exhibit, Interval, MetricSpec, Window
+from governance.statistics.attribution import Attributions
+from governance.statistics.attribution_exhibits import permutation_exhibit
+from governance.statistics.gradient_attribution import (
+    LEAST_WINDOWS,
+    GradientAttribution,
+    WindowSettings,
+)
+from governance.statistics.permutation import (
+    block_permutation,
+    informative_inputs,
+    position_changes,
+)
+from governance.statistics.resampling import Bootstrap, block_length
+
+DRAWS, LEVEL = 1000, 0.95
+# Sequences sent through the network at a time: bounds memory.
+_SEQUENCES_AT_ONCE = 2048
+
+_GRADIENT_METRICS = (
+    ("completeness_residual", "probability", "lower",
+     "Largest gap between the sum of a window's attributions and the change of its decision"),
+    ("window_gap", "probability", "lower",
+     "Mean absolute difference between the decision explained, made from a window alone, and the "
+     "stress probability that the subject issued at its last bar"),
+    ("feature_share", "fraction", "none", "Share of a feature in all absolute attribution"),
+    ("top_feature_share", "fraction", "lower", "Largest feature_share"),
+    ("lag_share", "fraction", "none",
+     "Share of bars so far before the decision in all absolute attribution"),
+    ("baseline_rank_correlation", "rank correlation", "higher",
+     "Agreement of the features' importance with that under another baseline"),
+    ("randomisation_correlation", "absolute rank correlation", "lower",
+     "Agreement of attributions with those of the same network with its weights drawn anew"),
+    ("fold_rank_correlation", "rank correlation", "higher",
+     "Agreement of the features' importance with that in the model of an earlier fold"),
+    ("ablation_agreement", "fraction of windows", "higher",
+     "Windows in which setting the most important feature to its baseline moves the decision "
+     "more than setting any other"),
+)  # fmt: skip
+_PERMUTATION = (
+    "permutation_importance", "fraction of capital", "none",
+    "Mean absolute change of position when one input is shuffled in time",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Integrated Gradients with sanity checks; permutation importance without gradients.
+
+    Parameters
+    ----------
+    windows : int
+        Windows explained, spread over the candidate's test.
+    compared_windows : int
+        Those of them on which baselines, folds and drawn weights are compared.
+    length : int
+        Bars in a window.
+    steps : int
+        Gauss-Legendre nodes on the path from baseline to window.
+    copies : int
+        Copies with weights drawn anew.
+    permutations : int
+        Shuffles per input of a subject without gradients.
+    permutation_block : int
+        Neighbouring bars that stay together in a shuffle.
+    """
+
+    windows: int = 64
+    compared_windows: int = 24
+    length: int = 64
+    steps: int = 32
+    copies: int = 3
+    permutations: int = 5
+    permutation_block: int = 5
+
+    card: ClassVar[CheckCard] = CheckCard(
+        name="attribution",
+        version=1,
+        title="Attribution",
+        question="Which inputs, and how far back, move the decision; and does that explanation "
+        "depend on what the model learned rather than on how it was asked?",
+        pillar="conceptual_soundness",
+        method="Integrated Gradients (captum, Gauss-Legendre nodes) from the training median of "
+        "each feature to windows of features, through the network that makes the stress "
+        "probability. One window ends in each of equal stretches of the candidate's test. Shares "
+        "are of absolute attributions, intervals from windows resampled in blocks. Checked by: "
+        "the sum of attributions against the change of the decision; the decision on the window "
+        "against the signal issued; other baselines (training mean, a calm training window); "
+        "copies with weights drawn anew; the models of earlier folds; setting each feature to "
+        "its baseline. Without gradients, return, overnight gap, shadows and volume of the test "
+        "bars are shuffled in blocks, one at a time, and the change of position is measured.",
+        limitations=(
+            "Features that move together share credit in a way the data do not determine",
+            "An attribution explains the model, not the market",
+            "What the model remembers from before a window is not seen; see window_gap",
+            "Debouncing, sizing and the kill switch act after the decision explained",
+            "Shuffled inputs make bars that need not occur together, and may trip a kill switch",
+        ),
+        references=(
+            "Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks",
+            "Adebayo et al. (2018), Sanity checks for saliency maps",
+            "Sturmfels, Lundberg & Lee (2020), Visualizing the impact of feature attribution "
+            "baselines, Distill",
+            "Breiman (2001), Random forests, on permutation importance",
+        ),
+        requires=("model",),
+        metrics=tuple(
+            MetricSpec(name=name, unit=unit, better=better, meaning=meaning)
+            for name, unit, better, meaning in (*_GRADIENT_METRICS, _PERMUTATION)
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        counts = (self.length, self.steps, self.copies, self.permutations, self.permutation_block)
+        if self.compared_windows > self.windows or self.compared_windows < LEAST_WINDOWS:
+            raise InputError(
+                "attribution cannot compare these windows",
+                expected=f"{LEAST_WINDOWS} <= compared_windows <= windows",
+                got=f"{self.compared_windows} of {self.windows}",
+            )
+        if min(counts) < 1:
+            raise InputError("attribution needs positive parameters", got=repr(self))
+
+    def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
+        """Yield shares, their checks and charts; or permutation importance."""
+        window = context.test_window(context.last_fold)
+        if Capability.REFIT not in subject.capabilities:
+            window = window.model_copy(update={"trained_until": ""})
+        if Capability.GRADIENTS in subject.capabilities:
+            settings = WindowSettings(self.windows, self.compared_windows, self.length, self.copies)
+            yield from GradientAttribution(
+                self, subject, context, window, settings, self._network
+            ).measure()
+            reason = "the subject has gradients, which say more"
+            yield not_measured(self, _PERMUTATION[0], reason, window=window)
+        else:
+            reason = "the subject declares no gradients"
+            for name, *_ in _GRADIENT_METRICS:
+                yield not_measured(self, name, reason, window=window)
+            yield from self._by_permutation(subject, context, window)
+
+    def _network(self, module: Any) -> TorchNetwork:
+        return TorchNetwork(module, self.steps)
+
+    def _by_permutation(
+        self, subject: Subject, context: Context, window: Window
+    ) -> Iterator[Evidence | Exhibit]:
+        fold = context.last_fold
+        bars = context.bars.rows(0, fold.test_end)
+        candidate = context.candidate(subject)
+        names = informative_inputs(bars)
+        values: list[float] = []
+        intervals: list[Interval | None] = []
+        for name in names:
+            rng = context.rng(f"attribution.permutation.{name}")
+            orders = [
+                block_permutation(rng, fold.test_end - fold.test_start, self.permutation_block)
+                for _ in range(self.permutations)
+            ]
+            changes = position_changes(candidate, bars, fold.test_start, name, orders)
+            bootstrap = Bootstrap(block_length(changes), DRAWS, LEVEL)
+            found = bootstrap.intervals({"mean": _mean}, {"change": changes}, rng)
+            values.append(float(changes.mean()))
+            intervals.append(found["mean"])
+            yield measured(
+                self,
+                _PERMUTATION[0],
+                values[-1],
+                n=len(changes),
+                window=window,
+                interval=intervals[-1],
+                input=name,
+            )
+        yield permutation_exhibit(self.card.name, names, values, intervals)
+
+
+def _mean(columns: Any) -> np.ndarray:
+    return np.mean(columns["change"], axis=-1)
+
+
+class TorchNetwork:
+    """A decision module asked about windows; the one place that computes gradients.
+
+    Works on a copy in evaluation mode, so that the subject is not changed.
+    """
+
+    def __init__(self, module: Any, steps: int) -> None:
+        self._torch, self._method = _libraries()
+        self._module = copy.deepcopy(module).eval()
+        weights = list(self._module.parameters())
+        for weight in weights:
+            weight.requires_grad_(False)
+        self._dtype = weights[0].dtype if weights else self._torch.float64
+        self._device = weights[0].device if weights else self._torch.device("cpu")
+        self._steps = steps
+
+    def decide(self, windows: np.ndarray) -> np.ndarray:
+        """Decisions for windows, shapes (n, l, f) and (n,)."""
+        with self._torch.no_grad():
+            parts = [
+                self._module(self._tensor(windows[first : first + _SEQUENCES_AT_ONCE]))
+                for first in range(0, len(windows), _SEQUENCES_AT_ONCE)
+            ]
+        found = np.concatenate([part.cpu().numpy().astype(np.float64) for part in parts])
+        if found.shape != (len(windows),) or not np.isfinite(found).all():
+            raise SubjectFault(
+                "the decision module does not answer windows as it should",
+                expected=f"{len(windows)} finite probabilities for as many windows",
+                got=f"shape {found.shape}, {int((~np.isfinite(found)).sum())} not finite",
+            )
+        return found
+
+    def attribute(self, windows: np.ndarray, baselines: np.ndarray) -> Attributions:
+        """Integrated Gradients along straight paths from baselines, all of shape (n, l, f).
+
+        References
+        ----------
+        Sundararajan, Taly & Yan, Axiomatic attribution for deep networks (2017), equation (1).
+        """
+        outputs, baseline_outputs = self.decide(windows), self.decide(baselines)
+        gradients = self._method(self._module)
+        at_once = max(1, _SEQUENCES_AT_ONCE // self._steps)
+        parts = []
+        for first in range(0, len(windows), at_once):
+            chunk = slice(first, first + at_once)
+            found = gradients.attribute(
+                self._tensor(windows[chunk]),
+                baselines=self._tensor(baselines[chunk]),
+                n_steps=self._steps,
+                method="gausslegendre",
+            )
+            parts.append(found.detach().cpu().numpy().astype(np.float64))
+        return Attributions(np.concatenate(parts), outputs, baseline_outputs)
+
+    def _tensor(self, values: np.ndarray) -> Any:
+        array = np.ascontiguousarray(values)
+        return self._torch.from_numpy(array).to(device=self._device, dtype=self._dtype)
+
+
+def _libraries() -> tuple[Any, Any]:
+    """torch, and captum's Integrated Gradients."""
+    try:
+        import torch
+        from captum.attr import IntegratedGradients
+    except ImportError as error:
+        raise MissingDependencyError(
+            "attribution by gradients needs torch and captum",
+            got=str(error),
+            remedy="install finchaos[models]",
+        ) from error
+    return torch, IntegratedGradients

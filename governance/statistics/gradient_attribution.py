@@ -1,0 +1,313 @@
+"""Evidence from Integrated Gradients: shares, and whether they can be trusted.
+
+Nothing here computes a gradient: the network is asked through :class:`Network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from finchaos.core.provenance import stream_seed
+from finchaos.core.subject import Capability, Differentiable, Subject
+from governance.check import Context, Skip, measured, not_measured
+from governance.record import Evidence, Exhibit, Interval, Residual, Window
+from governance.splits import Fold
+from governance.statistics import attribution_exhibits as exhibits
+from governance.statistics.attribution import (
+    Attributions,
+    WindowBootstrap,
+    drawn_agreements,
+    drawn_means,
+    drawn_shares,
+    importance_agreement,
+    shares,
+    spread,
+    window_agreement,
+)
+from governance.statistics.attribution_windows import rows_around_fall, stratified_rows, worst_rows
+from governance.statistics.explainer import Explainer, Network
+
+LEAST_WINDOWS = 20
+COMPLETENESS_TOLERANCE = 1e-3
+WORST_BARS, FALL_DATES = 10, 24
+DRAWS, LEVEL = 1000, 0.95
+_AFTER_SHARES = (
+    "feature_share",
+    "top_feature_share",
+    "lag_share",
+    "baseline_rank_correlation",
+    "randomisation_correlation",
+    "fold_rank_correlation",
+    "ablation_agreement",
+)
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Windows explained, those compared, bars in each, and copies with weights drawn anew."""
+
+    windows: int
+    compared: int
+    length: int
+    copies: int
+
+
+@dataclass(frozen=True)
+class GradientAttribution:
+    """One measurement of a differentiable subject.
+
+    Attributes
+    ----------
+    check : Check
+        Whose evidence this is.
+    subject : Subject
+        As delivered, with the capability ``gradients``.
+    context : Context
+    window : Window
+        What the evidence speaks about.
+    settings : WindowSettings
+    network : function from torch.nn.Module to Network
+    """
+
+    check: Any
+    subject: Subject
+    context: Context
+    window: Window
+    settings: WindowSettings
+    network: Callable[[Any], Network]
+
+    @property
+    def fold(self) -> Fold:
+        """The candidate's."""
+        return self.context.last_fold
+
+    @cached_property
+    def explainers(self) -> dict[int, Explainer]:
+        """The model of every fold by the fold's number, asked over the whole sample."""
+        bars = self.context.bars.rows(0, self.fold.test_end)
+        warm = self.subject.card.warmup_bars
+        return {
+            fold.number: Explainer(
+                cast("Differentiable", self.context.trained(self.subject, fold)),
+                self.network,
+                bars,
+                (warm, fold.train_end),
+                self.settings.length,
+            )
+            for fold in self.context.folds
+        }
+
+    @property
+    def explainer(self) -> Explainer:
+        """The candidate."""
+        return self.explainers[self.fold.number]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features of a window."""
+        return tuple(self.explainer.model.feature_names)
+
+    @cached_property
+    def first_row(self) -> int:
+        """The first test row that ends a whole window outside warm-up."""
+        warm = self.subject.card.warmup_bars + self.settings.length - 1
+        return max(self.fold.test_start, warm)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Rows at which the explained windows end.
+
+        Raises
+        ------
+        Skip
+            If the test holds too few.
+        """
+        rows = stratified_rows(
+            self.context.rng("attribution.windows"),
+            self.first_row,
+            self.fold.test_end,
+            self.settings.windows,
+        )
+        if len(rows) < LEAST_WINDOWS:
+            raise Skip(f"the test holds {len(rows)} windows, at least {LEAST_WINDOWS} are needed")
+        return rows
+
+    @cached_property
+    def main(self) -> Attributions:
+        """Attributions of those windows by the candidate, from the training median."""
+        return self.explainer.attribute(self.ends)
+
+    @cached_property
+    def compared(self) -> np.ndarray:
+        """Positions among the windows of those that are compared."""
+        return spread(len(self.ends), self.settings.compared)
+
+    def measure(self) -> Iterator[Evidence | Exhibit]:
+        """Yield exactness, shares, sanity checks, stability and the charts."""
+        yield from self._exactness()
+        if shares(self.main.by_feature) is None:
+            reason = "no input moves the decision in these windows"
+            for name in _AFTER_SHARES:
+                yield not_measured(self.check, name, reason, window=self.window)
+            return
+        yield from self._shares()
+        yield self._ablation()
+        yield self._randomised()
+        yield from self._other_explanations()
+        yield self._fall()
+
+    def _exactness(self) -> Iterator[Evidence]:
+        largest = float(np.abs(self.main.residuals).max())
+        check = Residual(
+            what="sum of attributions less the change of the decision, largest of all windows",
+            value=largest,
+            tolerance=COMPLETENESS_TOLERANCE,
+        )
+        yield self._found("completeness_residual", largest, self_check=check)
+        issued = self.context.test_signals(self.subject, self.fold).stress_probability
+        if issued is None:
+            reason = "the signals carry no stress probability"
+            yield not_measured(self.check, "window_gap", reason, window=self.window)
+            return
+        gaps = np.abs(issued[self.ends - self.fold.test_start] - self.main.outputs)
+        yield self._found(
+            "window_gap",
+            float(gaps.mean()),
+            self._intervals(gaps[:, None], drawn_means, "window_gap")[0],
+        )
+
+    def _shares(self) -> Iterator[Evidence | Exhibit]:
+        check, main = self.check, self.main
+        by_feature = cast("np.ndarray", shares(main.by_feature))
+        intervals = self._intervals(main.by_feature, drawn_shares, "features")
+        for name, value, interval in zip(self.features, by_feature, intervals, strict=True):
+            yield self._found("feature_share", float(value), interval, feature=name)
+        top = int(np.argmax(by_feature))
+        yield self._found("top_feature_share", float(by_feature[top]), intervals[top])
+        buckets, by_lag = main.by_lag()
+        lag_shares = cast("np.ndarray", shares(by_lag))
+        lag_intervals = self._intervals(by_lag, drawn_shares, "lags")
+        for name, value, interval in zip(buckets, lag_shares, lag_intervals, strict=True):
+            yield self._found("lag_share", float(value), interval, lag=name)
+        worst = worst_rows(self.context.bars.close, self.first_row, self.fold.test_end, WORST_BARS)
+        at_worst = shares(self.explainer.attribute(worst).by_feature)
+        yield exhibits.shares_exhibit(
+            check.card.name, self.features, by_feature, intervals, at_worst, LEVEL
+        )
+        yield exhibits.lags_exhibit(check.card.name, self.features, main)
+
+    def _ablation(self) -> Evidence:
+        moved = self.explainer.ablated(self.ends)
+        agree = np.abs(self.main.net_by_feature).argmax(axis=1) == np.abs(moved).argmax(axis=1)
+        table = agree.astype(np.float64)[:, None]
+        interval = self._intervals(table, drawn_means, "ablation")[0]
+        return self._found("ablation_agreement", float(agree.mean()), interval)
+
+    def _randomised(self) -> Evidence:
+        name = "randomisation_correlation"
+        main = self.main.rows(self.compared)
+        found = []
+        for k in range(self.settings.copies):
+            seed = stream_seed(self.context.seed, f"attribution.weights.{k}")
+            other = self.explainer.randomised(seed).attribute(self.ends[self.compared])
+            found.append(window_agreement(main, other))
+        table = np.array(found).T
+        defined = table[np.isfinite(table).all(axis=1)]
+        if len(defined) < LEAST_WINDOWS // 2:
+            reason = "with weights drawn anew no input moves the decision"
+            return not_measured(self.check, name, reason, window=self.window)
+        means = defined.mean(axis=1)
+        interval = self._intervals(means[:, None], drawn_means, name)[0]
+        return self._found(name, float(means.mean()), interval, n=len(means))
+
+    def _other_explanations(self) -> Iterator[Evidence | Exhibit]:
+        """The same windows from other baselines and by the models of earlier folds."""
+        ends = self.ends[self.compared]
+        main = self.main.rows(self.compared)
+        importance = {"candidate": main}
+        rng = self.context.rng("attribution.calm")
+        for name, baseline in self.explainer.other_baselines(rng).items():
+            other = self.explainer.attribute(ends, baseline)
+            importance[f"baseline {name}"] = other
+            yield self._agreement("baseline_rank_correlation", main, other, baseline=name)
+        earlier = self.context.folds[:-1]
+        if Capability.REFIT not in self.subject.capabilities or not earlier:
+            reason = "there is no model of an earlier fold"
+            yield not_measured(self.check, "fold_rank_correlation", reason, window=self.window)
+            earlier = ()
+        for fold in earlier:
+            other = self.explainers[fold.number].attribute(ends)
+            importance[f"fold {fold.number}"] = other
+            yield self._agreement("fold_rank_correlation", main, other, fold=str(fold.number))
+        table = {name: shares(found.by_feature) for name, found in importance.items()}
+        yield exhibits.stability_exhibit(
+            self.check.card.name,
+            self.features,
+            {name: found for name, found in table.items() if found is not None},
+        )
+
+    def _agreement(
+        self, metric: str, main: Attributions, other: Attributions, **where: str
+    ) -> Evidence:
+        value = importance_agreement(main.by_feature, other.by_feature)
+        if value is None:
+            reason = "fewer than three features, or none moves the decision"
+            return not_measured(
+                self.check, metric, reason, window=self.window, errored=False, **where
+            )
+        both = np.concatenate([main.by_feature, other.by_feature], axis=1)
+        stream = f"{metric}.{'.'.join(where.values())}"
+        interval = self._intervals(both, drawn_agreements, stream)[0]
+        n = len(main.values)
+        return self._found(metric, value, interval, n=n, self_check=None, **where)
+
+    def _fall(self) -> Exhibit:
+        """Attribution around the deepest fall, each date by the model that was tested on it."""
+        folds = self.context.folds
+        warm = self.subject.card.warmup_bars + self.settings.length - 1
+        first = max(folds[0].test_start, warm)
+        rows = rows_around_fall(self.context.bars.close, first, self.fold.test_end, FALL_DATES)
+        parts = []
+        for fold in folds:
+            mine = rows[(rows >= fold.test_start) & (rows < fold.test_end)]
+            if len(mine):
+                parts.append(self.explainers[fold.number].attribute(mine))
+        return exhibits.fall_exhibit(
+            self.check.card.name,
+            self.features,
+            [str(stamp.date()) for stamp in self.context.bars.index[rows]],
+            np.concatenate([part.net_by_feature for part in parts]),
+            np.concatenate([part.outputs - part.baseline_outputs for part in parts]),
+        )
+
+    def _intervals(
+        self, table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], stream: str
+    ) -> list[Interval | None]:
+        bootstrap = WindowBootstrap.of(self.main.outputs, DRAWS, LEVEL)
+        return bootstrap.intervals(table, statistic, self.context.rng(f"attribution.{stream}"))
+
+    def _found(
+        self,
+        metric: str,
+        value: float,
+        interval: Interval | None = None,
+        *,
+        n: int = 0,
+        self_check: Residual | None = None,
+        **where: str,
+    ) -> Evidence:
+        return measured(
+            self.check,
+            metric,
+            value,
+            n=n or len(self.ends),
+            window=self.window,
+            interval=interval,
+            self_check=self_check,
+            **where,
+        )
