@@ -134,8 +134,10 @@ def usable_key(key: object) -> PrivateKey:
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
         return key
     kind = type(key).__name__.removesuffix("PrivateKey")
-    size = getattr(key, "key_size", None)
-    got = f"{kind} of {size} bits" if size else kind
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        got = f"ECDSA on {key.curve.name}"
+    else:
+        got = f"{kind} of {size} bits" if (size := getattr(key, "key_size", None)) else kind
     raise InputError("this key cannot sign a run", expected=expected, got=got)
 
 

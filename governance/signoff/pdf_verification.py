@@ -123,7 +123,7 @@ def _require_signature(signature: Any, record: SignOff, roots: Roots, *, certifi
             expected="intact, trusted, and only form filling after it",
             got=status.summary(),
         )
-    if trust_label_of(status, roots) != record.trust:
+    if _label_of_root(status, roots) != record.trust:
         raise IntegrityError(
             f"the PDF signature of the {record.role} leads to another root than recorded",
             expected=record.trust,
@@ -135,7 +135,7 @@ def _require_signature(signature: Any, record: SignOff, roots: Roots, *, certifi
         raise IntegrityError("the first signature does not certify the PDF")
 
 
-def trust_label_of(status: Any, roots: Roots) -> str:
+def _label_of_root(status: Any, roots: Roots) -> str:
     """Label of the root that a validated PDF signature leads to."""
     anchor = status.validation_path.trust_anchor.certificate.dump()
     for root in roots:

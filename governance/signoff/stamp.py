@@ -6,7 +6,6 @@ do. A stamp is decoration: what counts are the signed attributes and the sign-of
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Mapping
 from html import escape
@@ -31,8 +30,8 @@ DECISIONS = {
 }
 
 _STYLE = """
-@font-face { font-family: stamp; src: url(data:font/ttf;base64,%(regular)s) }
-@font-face { font-family: stamp; font-weight: bold; src: url(data:font/ttf;base64,%(bold)s) }
+@font-face { font-family: stamp; src: url(font:DejaVuSans.ttf) }
+@font-face { font-family: stamp; font-weight: bold; src: url(font:DejaVuSans-Bold.ttf) }
 @page { size: %(width)smm %(height)smm; margin: 0 }
 * { margin: 0; padding: 0; box-sizing: border-box }
 body { font: 8.5pt/1.35 stamp; color: #1a1f29 }
@@ -119,8 +118,6 @@ def _printed(body: str, width: float, height: float) -> bytes:
             remedy="pip install 'finchaos[report]'",
         ) from error
     style = _STYLE % {
-        "regular": _font("DejaVuSans.ttf"),
-        "bold": _font("DejaVuSans-Bold.ttf"),
         "width": width,
         "height": height,
         "left": _LEFT_MM,
@@ -132,23 +129,30 @@ def _printed(body: str, width: float, height: float) -> bytes:
     for logger in chatter:
         logger.setLevel(logging.ERROR)
     try:
-        page = weasyprint.HTML(string=f"<style>{style}</style>{body}", url_fetcher=_closed())
+        page = weasyprint.HTML(string=f"<style>{style}</style>{body}", url_fetcher=_fonts_only())
         return page.write_pdf()
     finally:
         for logger, level in zip(chatter, levels, strict=True):
             logger.setLevel(level)
 
 
-def _font(name: str) -> str:
-    """A font that matplotlib ships, so that a stamp looks the same on every machine, in base64."""
+def _fonts_only() -> Any:
+    """A fetcher that opens ``font:NAME``, a font that matplotlib ships, and nothing else.
+
+    So a stamp looks the same on every machine, and no text in it can make it read a file.
+    """
     import matplotlib
+    from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    return base64.b64encode(path.read_bytes()).decode()
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
+    class FontFetcher(URLFetcher):
+        """Refuses every other address loudly."""
 
-def _closed() -> Any:
-    """A fetcher that opens nothing but ``data:``."""
-    from weasyprint.urls import URLFetcher
+        def fetch(self, url: str, headers: Any = None) -> Any:
+            name = url.removeprefix("font:")
+            if name == url or name != Path(name).name:
+                raise FatalURLFetchingError(f"a stamp may not refer to {url[:200]}")
+            return URLFetcherResponse(url, (folder / name).read_bytes())
 
-    return URLFetcher(allowed_protocols=["data"], allow_redirects=False)
+    return FontFetcher()

@@ -57,7 +57,7 @@ def files_of(case):
 
 
 @settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -131,8 +131,7 @@ def test_a_sign_off_in_the_middle_cannot_be_taken_out(signed):
 
 def test_a_sign_off_of_another_run_does_not_count(signed, new_case):
     other = new_case(seed=8)
-    for role in ROLES:
-        other.sign(role)
+    other.sign("developer")
     shutil.copytree(other.root / ".demo-trust", signed.root / ".demo-trust", dirs_exist_ok=True)
     shutil.copy(other.envelope("developer"), signed.envelope("developer"))
     assert "the record is about something else" in signed.failures()
