@@ -1,0 +1,177 @@
+"""The network of ``mamba_regime``: scaled features to latents, and heads that read the variance.
+
+Mamba blocks summarise the past of the features in a few latents. During pre-training on simulated
+bars one head tracks the variance that Heston's model hides; another forecasts the variance of the
+bars ahead, on simulated and on real bars alike. Regimes are found among the latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from finchaos.core.errors import InputError
+from finchaos.ssm.mamba import MambaBlock, MambaConfig, RMSNorm
+from finchaos.ssm.replay import MambaReplay, rms_normalise, row_product
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the network.
+
+    Attributes
+    ----------
+    n_features : int
+        Scaled features f per bar.
+    d_model, d_state, d_conv, n_layers : int
+        Mamba layers, see :class:`finchaos.ssm.mamba.MambaConfig`.
+    d_latent : int
+        Latents k per bar.
+    horizons : tuple of int
+        Bars ahead over which the variance is forecast, one output each.
+    backend : str
+        Scan backend of training and attribution.
+    """
+
+    n_features: int
+    d_model: int = 16
+    d_state: int = 8
+    d_conv: int = 4
+    n_layers: int = 2
+    d_latent: int = 3
+    horizons: tuple[int, ...] = (1, 5, 20)
+    backend: str = "torch"
+
+    def __post_init__(self) -> None:
+        counts = (self.n_features, self.n_layers, self.d_latent, len(self.horizons))
+        if min(counts) < 1 or min(self.horizons) < 1:
+            raise InputError("sizes of a network must be positive", got=repr(self))
+        _ = self.layer
+
+    @property
+    def layer(self) -> MambaConfig:
+        """Sizes of one Mamba layer."""
+        return MambaConfig(self.d_model, self.d_state, self.d_conv, backend=self.backend)
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What the network says at every bar.
+
+    Attributes
+    ----------
+    latents : torch.Tensor, shape (b, t, k)
+    variance : torch.Tensor, shape (b, t, 1)
+        Standardised log of the present variance.
+    forecast : torch.Tensor, shape (b, t, h)
+        Standardised log of the mean variance over each horizon ahead.
+    """
+
+    latents: Tensor
+    variance: Tensor
+    forecast: Tensor
+
+    @property
+    def targets(self) -> Tensor:
+        """Variance and forecasts side by side, shape (b, t, 1 + h)."""
+        return torch.cat([self.variance, self.forecast], dim=-1)
+
+
+class MambaRegimeNetwork(nn.Module):
+    """Embedding, Mamba blocks, latents, heads.
+
+    Parameters
+    ----------
+    config : Config
+    generator : torch.Generator, optional
+        Source of the initial weights; the process-wide generator otherwise.
+    """
+
+    def __init__(self, config: Config, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(config.n_features, config.d_model)
+        self.blocks = nn.ModuleList(
+            MambaBlock(config.layer, generator) for _ in range(config.n_layers)
+        )
+        self.norm = RMSNorm(config.d_model)
+        self.to_latents = nn.Linear(config.d_model, config.d_latent)
+        self.variance_head = nn.Linear(config.d_latent, 1)
+        self.forecast_head = nn.Linear(config.d_latent, len(config.horizons))
+        for layer in (self.embed, self.to_latents, self.variance_head, self.forecast_head):
+            bound = layer.in_features**-0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Latents of each bar from that bar and earlier ones, nothing being known before the first.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, t, f)
+            Scaled features.
+
+        Returns
+        -------
+        torch.Tensor, shape (b, t, k)
+        """
+        x = self.embed(x)
+        for block in self.blocks:
+            x, _ = block(x)
+        latents: Tensor = self.to_latents(self.norm(x))
+        return latents
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Latents and what the heads read from them, for features of shape (b, t, f)."""
+        latents = self.latents(x)
+        return Outputs(latents, self.variance_head(latents), self.forecast_head(latents))
+
+
+def new_network(config: Config, seed: int) -> MambaRegimeNetwork:
+    """A network with weights drawn from ``seed``; the process-wide generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return MambaRegimeNetwork(config, torch.Generator().manual_seed(seed))
+
+
+class LatentReplay:
+    """Latents bar by bar in float64: the same bits in a stream and over a whole history.
+
+    Parameters
+    ----------
+    network : MambaRegimeNetwork
+        Its weights are copied.
+    """
+
+    def __init__(self, network: MambaRegimeNetwork) -> None:
+        def weights(value: Tensor) -> np.ndarray:
+            return np.array(value.detach().cpu().numpy().T, dtype=np.float64, order="C")
+
+        self._embed = (weights(network.embed.weight), weights(network.embed.bias))
+        self._norm = weights(network.norm.weight)
+        self._out = (weights(network.to_latents.weight), weights(network.to_latents.bias))
+        self._blocks = MambaReplay([b for b in network.blocks if isinstance(b, MambaBlock)])
+
+    def fresh(self) -> LatentReplay:
+        """A session with the same weights that has seen nothing."""
+        other = object.__new__(LatentReplay)
+        other._embed, other._norm, other._out = self._embed, self._norm, self._out
+        other._blocks = self._blocks.fresh()
+        return other
+
+    def advance(self, x: np.ndarray) -> np.ndarray:
+        """Latents after each of the next rows of scaled features.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (t, f)
+
+        Returns
+        -------
+        numpy.ndarray, shape (t, k)
+        """
+        rows = row_product(np.ascontiguousarray(x, dtype=np.float64), self._embed[0])
+        rows = self._blocks.advance(rows + self._embed[1])
+        return row_product(rms_normalise(rows, self._norm), self._out[0]) + self._out[1]

@@ -1,0 +1,1 @@
+"""The stack's models as Subjects, one name each."""

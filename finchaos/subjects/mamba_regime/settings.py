@@ -1,0 +1,160 @@
+"""Everything about ``mamba_regime`` that a user may set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from finchaos.core.documents import Document
+from finchaos.features.schema import FeatureSchema, load_schema
+from finchaos.models.mamba_regime import Config
+from finchaos.regimes.clustering import ClusterRule
+from finchaos.regimes.filter import FilterRule
+from finchaos.trading.sizing import SizingRule
+from finchaos.training.loop import Schedule
+from finchaos.training.pretrain import Laboratory
+
+
+class Settings(Document):
+    """Settings of the model, flat as a plan's ``params`` give them."""
+
+    features: str = "regime_v1"
+    """Feature schema; ``regime_close_v1`` for bars without a range."""
+    warmup_bars: int = Field(default=250, ge=1)
+    """Bars after a cold start before anything is held."""
+
+    d_model: int = 16
+    d_state: int = 8
+    d_conv: int = 4
+    n_layers: int = 2
+    d_latent: int = 3
+    horizons: tuple[int, ...] = (5, 20)
+    """Bars ahead over which variance is forecast in training."""
+    backend: str = "torch"
+    """Scan backend of training and attribution."""
+
+    pretrain_paths: int = 96
+    pretrain_bars: int = 1000
+    pretrain_steps: int = 250
+    pretrain_batch: int = 32
+    pretrain_rate: float = 4e-3
+    finetune_steps: int = 60
+    finetune_batch: int = 16
+    finetune_rate: float = 2e-3
+    window_bars: int = 256
+    burn_in_bars: int = 64
+    slowness: float = 0.3
+    """Weight of the latents' roughness in the loss."""
+
+    clusters: Literal["gmm", "kmeans"] = "gmm"
+    regimes: int = 2
+    temperature: float = 1.0
+    """Softens regime probabilities where above 1."""
+    volatility_ratio: float = 1.1
+    """Least ratio of neighbouring regimes' volatilities; less is refused as ambiguous."""
+
+    entry_bars: int = 3
+    exit_bars: int = 5
+    min_position: float = 0.0
+    max_position: float = 1.0
+    calm_below: float = 0.2
+    stressed_above: float = 0.5
+    band: float = 0.25
+
+    move_multiple: float = Field(default=3.0, gt=0)
+    """A price move is impossible beyond this many times the largest of training."""
+    least_log_move: float = Field(default=0.25, gt=0)
+    """No move smaller than this is called impossible."""
+    shock_multiple: float = Field(default=1.5, gt=0)
+    """A move beyond this many times the largest of training trips, but is believed."""
+    gap_multiple: float = Field(default=1.5, gt=0)
+    """Silence is a fault beyond this many times the longest gap of training."""
+    review_bars: int = Field(default=5, ge=1)
+    """In a replay of history: bars after a trip until the imagined operator may re-arm."""
+
+    owner: str = "Demonstration desk"
+    developer: str = "finchaos contributors"
+
+    @property
+    def schema_of_features(self) -> FeatureSchema:
+        """The feature schema."""
+        return load_schema(self.features)
+
+    @property
+    def network(self) -> Config:
+        """Sizes of the network."""
+        return Config(
+            n_features=len(self.schema_of_features.names),
+            d_model=self.d_model,
+            d_state=self.d_state,
+            d_conv=self.d_conv,
+            n_layers=self.n_layers,
+            d_latent=self.d_latent,
+            horizons=self.horizons,
+            backend=self.backend,
+        )
+
+    @property
+    def laboratory(self) -> Laboratory:
+        """Simulated paths of pre-training; a quarter as many more are held out."""
+        held_out = max(1, self.pretrain_paths // 4)
+        return Laboratory(self.pretrain_paths, held_out, self.pretrain_bars)
+
+    @property
+    def pretraining(self) -> Schedule:
+        """Schedule of pre-training."""
+        return Schedule(
+            self.pretrain_steps,
+            self.pretrain_batch,
+            self.window_bars,
+            self.burn_in_bars,
+            self.pretrain_rate,
+            self.slowness,
+        )
+
+    @property
+    def finetuning(self) -> Schedule:
+        """Schedule of fine-tuning."""
+        return Schedule(
+            self.finetune_steps,
+            self.finetune_batch,
+            self.window_bars,
+            self.burn_in_bars,
+            self.finetune_rate,
+            self.slowness,
+        )
+
+    @property
+    def cluster_rule(self) -> ClusterRule:
+        """How regimes are found."""
+        return ClusterRule(self.clusters, self.regimes, self.temperature, self.volatility_ratio)
+
+    @property
+    def filter_rule(self) -> FilterRule:
+        """How regimes are debounced."""
+        return FilterRule(self.entry_bars, self.exit_bars)
+
+    @property
+    def sizing_rule(self) -> SizingRule:
+        """How stress becomes exposure."""
+        return SizingRule(
+            self.min_position, self.max_position, self.calm_below, self.stressed_above, self.band
+        )
+
+    @property
+    def least_training_bars(self) -> int:
+        """Bars that training needs at least: a year past the warm-up, a window and its labels."""
+        return self.warmup_bars + max(250, self.window_bars + max(self.horizons))
+
+    def checked(self) -> Settings:
+        """These settings, every one of them found possible.
+
+        Raises
+        ------
+        InputError
+            If one is not.
+        """
+        made = (self.network, self.laboratory, self.pretraining, self.finetuning)
+        _ = (*made, self.cluster_rule, self.filter_rule, self.sizing_rule)
+        return self

@@ -1,0 +1,1 @@
+"""Training: simulated and real examples, the optimisation loop, checkpoints."""

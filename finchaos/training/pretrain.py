@@ -1,0 +1,141 @@
+"""Pre-training on simulated bars, where the variance that real bars hide is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from finchaos.core.errors import InputError
+from finchaos.core.provenance import random_stream, stream_seed
+from finchaos.features.scaling import RobustScaler
+from finchaos.features.schema import FeatureSchema
+from finchaos.markets.simulate.heston import HestonConfig, HestonPaths, simulate
+from finchaos.models.mamba_regime import Config, MambaRegimeNetwork, new_network
+from finchaos.training.determinism import one_thread
+from finchaos.training.labels import bar_variance, forward_log_variance, standardise
+from finchaos.training.loop import Examples, Progress, Schedule, train
+
+STAGE = "pre-training on Heston paths"
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Simulated bars to learn from.
+
+    Attributes
+    ----------
+    paths, held_out_paths : int
+        Paths to train on, and paths kept for the report.
+    bars : int
+        Bars per path.
+    market : HestonConfig
+    """
+
+    paths: int = 96
+    held_out_paths: int = 24
+    bars: int = 1000
+    market: HestonConfig = field(default_factory=HestonConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.paths, self.held_out_paths) < 1 or self.bars < 2:
+            raise InputError("the laboratory needs paths to train on and to hold out")
+
+
+@dataclass(frozen=True)
+class PretrainingReport:
+    """How well a pre-trained network tracks the variance on paths that it never saw.
+
+    Attributes
+    ----------
+    tracking_correlation : float
+        Correlation of its reading with the true log variance, over all bars past the look-back.
+    feature_correlation : float
+        The largest absolute correlation that a single feature reaches on the same bars.
+    first_loss, last_loss : float
+        Mean loss of the first and the last tenth of the steps.
+    steps : int
+    """
+
+    tracking_correlation: float
+    feature_correlation: float
+    first_loss: float
+    last_loss: float
+    steps: int
+
+
+def pretrain(
+    config: Config,
+    schema: FeatureSchema,
+    laboratory: Laboratory,
+    schedule: Schedule,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> tuple[MambaRegimeNetwork, PretrainingReport]:
+    """A network that tracks log v_t on Heston paths with changes of regime.
+
+    Parameters
+    ----------
+    config : Config
+    schema : FeatureSchema
+    laboratory : Laboratory
+    schedule : Schedule
+    seed : int
+        Decides paths, initial weights and windows. Process-wide generators are left alone.
+    progress : callable, optional
+
+    Returns
+    -------
+    (MambaRegimeNetwork, PretrainingReport)
+    """
+    count = laboratory.paths + laboratory.held_out_paths
+    paths = simulate(
+        laboratory.market, count, laboratory.bars, random_stream(seed, "pretrain/paths"), seed=seed
+    )
+    arrays = {name: getattr(paths, name) for name in ("open", "high", "low", "close")}
+    values = schema.compute(arrays)
+    seen = slice(0, laboratory.paths)
+    scaler = RobustScaler.fit(values[seen], fixed=schema.bounded)
+    features = scaler.transform(values)
+    with one_thread():
+        network = new_network(config, stream_seed(seed, "pretrain/weights"))
+        losses = train(
+            network,
+            Examples(features[seen], _targets(paths, arrays, config)[seen]),
+            schedule,
+            random_stream(seed, "pretrain/windows"),
+            stage=STAGE,
+            progress=progress,
+        )
+        held_out = slice(laboratory.paths, count)
+        known = slice(min(schema.lookback, laboratory.bars // 2), None)
+        with torch.no_grad():
+            read = network(torch.from_numpy(features[held_out].astype(np.float32))).variance
+    truth = np.log(np.maximum(paths.variance[held_out, known], 1e-12)).ravel()
+    said = read[:, known, 0].numpy().astype(np.float64).ravel()
+    columns = features[held_out, known].reshape(len(truth), -1).T
+    tenth = max(1, len(losses) // 10)
+    report = PretrainingReport(
+        tracking_correlation=_correlation(said, truth),
+        feature_correlation=max(abs(_correlation(column, truth)) for column in columns),
+        first_loss=float(np.mean(losses[:tenth])) if losses else 0.0,
+        last_loss=float(np.mean(losses[-tenth:])) if losses else 0.0,
+        steps=schedule.steps,
+    )
+    return network, report
+
+
+def _targets(paths: HestonPaths, arrays: dict[str, np.ndarray], config: Config) -> np.ndarray:
+    """Standardised log v_t and forward log variances, shape (p, t, 1 + h)."""
+    present = np.log(np.maximum(paths.variance, 1e-6))[..., None]
+    ahead = forward_log_variance(bar_variance(arrays), config.horizons)
+    return standardise(np.concatenate([present, ahead], axis=-1))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's; 0 where one side does not vary."""
+    if np.ptp(a) == 0.0 or np.ptp(b) == 0.0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
