@@ -16,7 +16,9 @@ from governance.record import CheckCard, Evidence, Exhibit, Interval, MetricSpec
 from governance.statistics.attribution import Attributions
 from governance.statistics.attribution_exhibits import permutation_exhibit
 from governance.statistics.gradient_attribution import (
+    DRAWS,
     LEAST_WINDOWS,
+    LEVEL,
     GradientAttribution,
     WindowSettings,
 )
@@ -27,13 +29,14 @@ from governance.statistics.permutation import (
 )
 from governance.statistics.resampling import Bootstrap, block_length
 
-DRAWS, LEVEL = 1000, 0.95
-# Sequences sent through the network at a time: bounds memory.
-_SEQUENCES_AT_ONCE = 2048
+# Sequences sent through the network at a time: what a processor's cache holds.
+_SEQUENCES_AT_ONCE = 256
 
 _GRADIENT_METRICS = (
     ("completeness_residual", "probability", "lower",
      "Largest gap between the sum of a window's attributions and the change of its decision"),
+    ("explained_change", "probability", "none",
+     "Mean absolute difference between decisions and the baseline's: what shares are shares of"),
     ("window_gap", "probability", "lower",
      "Mean absolute difference between the decision explained, made from a window alone, and the "
      "stress probability that the subject issued at its last bar"),
@@ -79,11 +82,11 @@ class Attribution:
         Neighbouring bars that stay together in a shuffle.
     """
 
-    windows: int = 64
-    compared_windows: int = 24
-    length: int = 64
-    steps: int = 32
-    copies: int = 3
+    windows: int = 48
+    compared_windows: int = 20
+    length: int = 128
+    steps: int = 20
+    copies: int = 2
     permutations: int = 5
     permutation_block: int = 5
 

@@ -80,7 +80,7 @@ def fall_exhibit(
             ),
         ),
         y_label="attribution to stress probability",
-        note="Positive: moves the decision towards stress, measured from the training median. "
+        note="Positive: towards stress, from what a calm window of training gives. "
         "Each date is explained by the model of the fold that tested it.",
     )
 

@@ -86,14 +86,20 @@ class Explainer:
         """The training median of each feature at every bar, shape (length, f)."""
         return np.tile(np.median(self.training, axis=0), (self.length, 1))
 
-    def other_baselines(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Training mean, and a random one of the calmest tenth of training windows."""
-        found = {"mean": np.tile(self.training.mean(axis=0), (self.length, 1))}
+    def calm_baseline(self, rng: np.random.Generator) -> np.ndarray | None:
+        """A random one of the calmest tenth of training windows, shape (length, f).
+
+        None if training is shorter than a window.
+        """
         first, stop = self.trained_rows
         calm = calm_rows(self.bars.close, self.length, first + self.length - 1, stop)
-        if len(calm):
-            found["calm"] = self.windows(calm[[int(rng.integers(len(calm)))]])[0]
-        return found
+        return self.windows(calm[[int(rng.integers(len(calm)))]])[0] if len(calm) else None
+
+    def other_baselines(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Training mean of each feature, and a calm training window if there is one."""
+        found = {"mean": np.tile(self.training.mean(axis=0), (self.length, 1))}
+        calm = self.calm_baseline(rng)
+        return found if calm is None else {**found, "calm": calm}
 
     def attribute(self, ends: np.ndarray, baseline: np.ndarray | None = None) -> Attributions:
         """Attributions of the windows that end at rows, against the training median if none."""

@@ -34,7 +34,7 @@ from governance.statistics.explainer import Explainer, Network
 
 LEAST_WINDOWS = 20
 COMPLETENESS_TOLERANCE = 1e-3
-WORST_BARS, FALL_DATES = 10, 24
+WORST_BARS, FALL_DATES = 10, 12
 DRAWS, LEVEL = 1000, 0.95
 _AFTER_SHARES = (
     "feature_share",
@@ -169,6 +169,9 @@ class GradientAttribution:
             tolerance=COMPLETENESS_TOLERANCE,
         )
         yield self._found("completeness_residual", largest, self_check=check)
+        change = np.abs(self.main.outputs - self.main.baseline_outputs)[:, None]
+        interval = self._intervals(change, drawn_means, "change")[0]
+        yield self._found("explained_change", float(change.mean()), interval)
         issued = self.context.test_signals(self.subject, self.fold).stress_probability
         if issued is None:
             reason = "the signals carry no stress probability"
@@ -267,7 +270,10 @@ class GradientAttribution:
         return self._found(metric, value, interval, n=n, self_check=None, **where)
 
     def _fall(self) -> Exhibit:
-        """Attribution around the deepest fall, each date by the model that was tested on it."""
+        """Attribution around the deepest fall, each date by the model that was tested on it.
+
+        From a calm window, because the median of a stressed training window may itself be stress.
+        """
         folds = self.context.folds
         warm = self.subject.card.warmup_bars + self.settings.length - 1
         first = max(folds[0].test_start, warm)
@@ -276,7 +282,9 @@ class GradientAttribution:
         for fold in folds:
             mine = rows[(rows >= fold.test_start) & (rows < fold.test_end)]
             if len(mine):
-                parts.append(self.explainers[fold.number].attribute(mine))
+                explainer = self.explainers[fold.number]
+                calm = explainer.calm_baseline(self.context.rng("attribution.calm"))
+                parts.append(explainer.attribute(mine, calm))
         return exhibits.fall_exhibit(
             self.check.card.name,
             self.features,

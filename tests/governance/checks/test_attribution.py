@@ -103,6 +103,7 @@ def test_sound_subject_is_explained_completely() -> None:
     assert evidence.self_check.holds
     # What the sum remembers from before 48 bars: 0.8**48.
     assert found.value("window_gap") < 1e-4
+    assert 0.05 < found.value("explained_change") < 0.5
     shares = [found.value("feature_share", feature=name) for name in FEATURES]
     assert sum(shares) == pytest.approx(1.0)
     assert found.value("top_feature_share") == pytest.approx(max(shares))
@@ -176,6 +177,7 @@ def test_loud_on_reasons_that_change_from_fold_to_fold() -> None:
 def test_a_constant_decision_has_no_shares() -> None:
     found = run(weights=(0.0, 0.0, 0.0))
     assert found.value("completeness_residual") == 0.0
+    assert found.value("explained_change") == 0.0
     evidence = found.find("top_feature_share")
     assert evidence.status == "skipped"
     assert "no input moves" in evidence.reason
