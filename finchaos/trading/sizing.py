@@ -28,7 +28,7 @@ class SizingRule:
     min_position: float = 0.0
     max_position: float = 1.0
     calm_below: float = 0.2
-    stressed_above: float = 0.5
+    stressed_above: float = 0.8
     band: float = 0.25
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class SizingRule:
         Examples
         --------
         >>> [round(SizingRule().target(p), 2) for p in (0.1, 0.35, 0.5, 1.0)]
-        [1.0, 0.5, 0.0, 0.0]
+        [1.0, 0.75, 0.5, 0.0]
         """
         way = (stress_probability - self.calm_below) / (self.stressed_above - self.calm_below)
         share = min(max(way, 0.0), 1.0)

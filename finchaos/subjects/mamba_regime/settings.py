@@ -49,7 +49,7 @@ class Settings(Document):
 
     clusters: Literal["gmm", "kmeans"] = "gmm"
     regimes: int = 2
-    temperature: float = 1.0
+    temperature: float = 3.0
     """Softens regime probabilities where above 1."""
     volatility_ratio: float = 1.1
     """Least ratio of neighbouring regimes' volatilities; less is refused as ambiguous."""
@@ -59,7 +59,7 @@ class Settings(Document):
     min_position: float = 0.0
     max_position: float = 1.0
     calm_below: float = 0.2
-    stressed_above: float = 0.5
+    stressed_above: float = 0.8
     band: float = 0.25
 
     move_multiple: float = Field(default=3.0, gt=0)

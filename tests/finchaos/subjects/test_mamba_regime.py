@@ -44,8 +44,12 @@ def test_stressed_bars_are_the_volatile_ones_and_hold_less() -> None:
     moves = np.abs(np.diff(np.log(bars.close), prepend=np.log(bars.open[0])))[after]
     stressed = signals.regime[after] == 1
     assert moves[stressed].mean() > 1.5 * moves[~stressed].mean()
-    assert signals.position[after][stressed].max() == 0.0
-    assert signals.position[after][~stressed].mean() > 0.5
+    assert signals.position[after][stressed].max() <= 0.5
+    assert (
+        signals.position[after][~stressed].mean()
+        > 0.5
+        > signals.position[after][stressed].mean() * 5
+    )
 
 
 def test_an_untrained_model_says_so() -> None:

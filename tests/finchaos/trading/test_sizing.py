@@ -51,7 +51,7 @@ def test_a_small_change_of_mind_is_not_traded() -> None:
     [
         {"max_position": -0.1},
         {"min_position": 0.2},
-        {"calm_below": 0.6},
+        {"calm_below": 0.9},
         {"band": 1.1},
         {"max_position": float("inf")},
     ],
