@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -213,7 +214,7 @@ class TorchNetwork:
 
     def decide(self, windows: np.ndarray) -> np.ndarray:
         """Decisions for windows, shapes (n, l, f) and (n,)."""
-        with self._torch.no_grad():
+        with self._one_thread(), self._torch.no_grad():
             parts = [
                 self._module(self._tensor(windows[first : first + _SEQUENCES_AT_ONCE]))
                 for first in range(0, len(windows), _SEQUENCES_AT_ONCE)
@@ -240,14 +241,25 @@ class TorchNetwork:
         parts = []
         for first in range(0, len(windows), at_once):
             chunk = slice(first, first + at_once)
-            found = gradients.attribute(
-                self._tensor(windows[chunk]),
-                baselines=self._tensor(baselines[chunk]),
-                n_steps=self._steps,
-                method="gausslegendre",
-            )
+            with self._one_thread():
+                found = gradients.attribute(
+                    self._tensor(windows[chunk]),
+                    baselines=self._tensor(baselines[chunk]),
+                    n_steps=self._steps,
+                    method="gausslegendre",
+                )
             parts.append(found.detach().cpu().numpy().astype(np.float64))
         return Attributions(np.concatenate(parts), outputs, baseline_outputs)
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """One thread: sums in one order, and small networks lose more to threads than they gain."""
+        before = self._torch.get_num_threads()
+        self._torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            self._torch.set_num_threads(before)
 
     def _tensor(self, values: np.ndarray) -> Any:
         array = np.ascontiguousarray(values)
