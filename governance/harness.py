@@ -6,21 +6,19 @@ Order of checks, failures of a subject and the state of the store never change a
 from __future__ import annotations
 
 import platform
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import finchaos
 from finchaos.core.bars import Bars
 from finchaos.core.errors import FinchaosError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip, not_measured, parameters
+from governance.environment import environment, source_digest
 from governance.plan import Plan
 from governance.policy import Judgement, Policy
 from governance.record import (
@@ -34,8 +32,6 @@ from governance.record import (
 )
 from governance.scenario import Scenario
 from governance.store import Measurements, Store, StoredRun
-
-COMPUTING_PACKAGES = ("arch", "captum", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done and steps in all."""
@@ -53,12 +49,28 @@ class Materials:
 
 
 def validate(
-    plan: Plan, materials: Materials, store: Store, progress: Progress | None = None
+    plan: Plan,
+    materials: Materials,
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    fresh: bool = False,
 ) -> StoredRun:
     """Measure, judge and seal.
 
     Every check's measurements are stored as soon as they exist, so that an interrupted
-    validation of the same inputs continues where it stopped.
+    validation of the same inputs continues where it stopped. What could not be measured because
+    of an error is tried again.
+
+    Parameters
+    ----------
+    plan : Plan
+    materials : Materials
+        What the plan's names stand for.
+    store : Store
+    progress : callable, optional
+    fresh : bool
+        Measure everything anew.
 
     Raises
     ------
@@ -68,8 +80,8 @@ def validate(
     say = progress or (lambda stage, done, total: None)
     checks = plan.make_checks()
     context = _context(plan, materials)
-    environment = _environment(plan.seed, materials.subject)
-    base = _base_key(plan, materials, environment)
+    surroundings = environment(plan.seed, materials.subject)
+    base = _base_key(plan, materials, surroundings)
     taken: list[Measurements] = []
     seconds: dict[str, float] = {}
     for done, check in enumerate(checks):
@@ -83,16 +95,17 @@ def validate(
                 "params": parameters(check),
             }
         )
-        found = store.remembered(key)
+        found = None if fresh else store.remembered(key)
         if found is None:
             found = measure(check, materials.subject, context)
-            store.remember(key, found)
+            if all(item.status != "errored" for item in found.evidence):
+                store.remember(key, found)
         taken.append(found)
         seconds[check.card.name] = round(time.perf_counter() - start, 3)
     say("judge and seal", len(checks), len(checks))
     evidence = tuple(item for part in taken for item in part.evidence)
     exhibits = tuple(item for part in taken for item in part.exhibits)
-    run = _seal(plan, materials, environment, checks, evidence, exhibits)
+    run = _seal(plan, materials, surroundings, checks, evidence, exhibits)
     timings = {"seconds": seconds, "host": platform.platform(), "machine": platform.machine()}
     return store.put(run, exhibits, timings)
 
@@ -106,6 +119,7 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
         try:
             for item in check.measure(subject, context):
                 if isinstance(item, Evidence):
+                    _refuse_repetition(item, evidence)
                     evidence.append(item)
                 else:
                     exhibits.append(item)
@@ -113,7 +127,7 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
             reason = str(skip)
         except FinchaosError as error:
             reason, errored = str(error), True
-        except Exception as error:  # any failure of a check is recorded, none stops the run
+        except (Exception, SystemExit) as error:  # recorded; nothing a model does stops the run
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             reason, errored = f"{type(error).__name__}: {error} ({where})", True
@@ -127,6 +141,11 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
             if spec.name not in have
         ]
     return Measurements(evidence=tuple(evidence), exhibits=tuple(exhibits))
+
+
+def _refuse_repetition(item: Evidence, evidence: Sequence[Evidence]) -> None:
+    if any(item.key == other.key for other in evidence):
+        raise ValueError(f"{item.check} measured {item.metric} twice for {item.slice}")
 
 
 def _missing_capabilities(check: Any, subject: Subject) -> str:
@@ -148,24 +167,25 @@ def _context(plan: Plan, materials: Materials) -> Context:
     )
 
 
-def _base_key(plan: Plan, materials: Materials, environment: Environment) -> dict[str, Any]:
+def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> dict[str, Any]:
     """What measurements depend on besides the check itself."""
     return {
         "subject": materials.subject.digest,
+        "source": source_digest(materials.subject),
         "card": materials.subject.card.as_json(),
         "bars": materials.bars.digest,
         "folds": plan.folds.model_dump(mode="json"),
         "trading": plan.trading.model_dump(mode="json"),
         "challengers": {k: s.digest for k, s in sorted(materials.challengers.items())},
         "scenarios": {s.name: s.digest for s in materials.scenarios},
-        "environment": environment.model_dump(mode="json"),
+        "environment": surroundings.model_dump(mode="json"),
     }
 
 
 def _seal(
     plan: Plan,
     materials: Materials,
-    environment: Environment,
+    surroundings: Environment,
     checks: Sequence[Any],
     evidence: tuple[Evidence, ...],
     exhibits: tuple[Exhibit, ...],
@@ -177,11 +197,12 @@ def _seal(
         subject=SubjectRef(
             card=subject.card.as_json(),
             digest=subject.digest,
+            source=source_digest(subject),
             capabilities=tuple(sorted(str(c) for c in subject.capabilities)),
         ),
         inputs=_inputs(plan, materials),
         policy=materials.policy.reference,
-        environment=environment,
+        environment=surroundings,
         cards=tuple(check.card for check in checks),
         evidence=evidence,
         exhibits=tuple(
@@ -226,39 +247,3 @@ def _inputs(plan: Plan, materials: Materials) -> tuple[InputRef, ...]:
         for item in materials.scenarios
     ]
     return tuple(rows)
-
-
-def _environment(seed: int, subject: Subject) -> Environment:
-    packages = {}
-    for name in COMPUTING_PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "absent"
-    return Environment(
-        finchaos=finchaos.__version__,
-        python=platform.python_version(),
-        commit=_commit(),
-        packages=packages,
-        backend=subject.card.backend,
-        seed=seed,
-    )
-
-
-def _commit() -> str:
-    """Commit of the code if it runs from a git checkout of its own."""
-    home = Path(__file__).resolve().parent.parent
-    if not (home / ".git").exists():
-        return ""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(home), *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        dirty = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -55,7 +55,7 @@ def observe(subject: Subject, bars: Bars) -> Signals:
         signals = subject.signals(bars)
     except FinchaosError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model must not be able to end the process
         raise SubjectFault(
             f"{subject.card.name} failed on {len(bars)} bars",
             got=f"{type(error).__name__}: {error}",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_type_hints
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from finchaos.core import registry
 from finchaos.core.bars import Bars
@@ -15,6 +17,8 @@ from governance.record import Scalar
 from governance.splits import Fold, anchored_folds
 
 Params = dict[str, Any]
+
+LEAST_TRAINING_BARS, LEAST_TEST_BARS = 100, 20
 
 
 class SubjectPlan(Document):
@@ -32,8 +36,8 @@ class SubjectPlan(Document):
     def _one_source(self) -> Self:
         if (self.model is None) == (self.adapter is None):
             raise ValueError("name either a model or an adapter")
-        if self.checkpoint is not None and self.model is None:
-            raise ValueError("a checkpoint needs the name of its model")
+        if self.checkpoint is not None and (self.model is None or self.params):
+            raise ValueError("a checkpoint needs the name of its model, and brings its own params")
         return self
 
 
@@ -42,9 +46,9 @@ class DataPlan(Document):
 
     source: str
     """``spx``, ``skfolio``, ``great_tables``, or the path of a CSV or Parquet file."""
-    start: str | None = None
+    start: date | None = None
     """First date, ISO 8601; all there is if left out."""
-    end: str | None = None
+    end: date | None = None
     """Last date, ISO 8601."""
     symbol: str | None = None
     bars_per_year: float | None = Field(default=None, gt=0)
@@ -55,7 +59,7 @@ class FoldPlan(Document):
     """Anchored walk-forward."""
 
     count: int = Field(default=6, ge=1, le=200)
-    first_test: str | float = 0.35
+    first_test: date | float = 0.35
     """Date of the first test bar, or the share of the bars before it."""
     gap_bars: int = Field(default=10, ge=0)
     """Purge and embargo between training and test: label horizon plus execution delay."""
@@ -88,6 +92,20 @@ class Plan(Document):
     """Check names with their parameters, ``{}`` for defaults; or ``all``."""
     formats: tuple[str, ...] = ("html", "pdf", "json", "junit", "markdown")
 
+    @field_validator("challengers", "scenarios", "formats")
+    @classmethod
+    def _named_once(cls, names: Any) -> Any:
+        if not isinstance(names, str) and len(set(names)) != len(names):
+            raise ValueError("a name appears twice")
+        return names
+
+    @field_validator("checks")
+    @classmethod
+    def _something_to_check(cls, checks: Any) -> Any:
+        if not checks:
+            raise ValueError("no check is named; leave the key out for all of them")
+        return checks
+
     def make_folds(self, bars: Bars) -> tuple[Fold, ...]:
         """The folds over these bars.
 
@@ -97,8 +115,8 @@ class Plan(Document):
             If the first test date lies outside the bars.
         """
         first = self.folds.first_test
-        if isinstance(first, str):
-            row = len(bars) - len(bars.between(first, None))
+        if isinstance(first, date):
+            row = len(bars) - len(bars.between(first.isoformat(), None))
         else:
             row = int(first * len(bars)) if 0 < first < 1 else -1
         if not 0 < row < len(bars):
@@ -106,11 +124,21 @@ class Plan(Document):
                 "folds.first_test is outside the bars",
                 expected=f"a date between {bars.index[0].date()} and {bars.index[-1].date()}, "
                 "or a share between 0 and 1",
-                got=repr(first),
+                got=str(first),
             )
-        return anchored_folds(
+        folds = anchored_folds(
             len(bars), first_test=row, count=self.folds.count, gap=self.folds.gap_bars
         )
+        shortest = min(fold.test_end - fold.test_start for fold in folds)
+        if folds[0].train_end < LEAST_TRAINING_BARS or shortest < LEAST_TEST_BARS:
+            raise DocumentError(
+                "the folds are too short to say anything",
+                expected=f"at least {LEAST_TRAINING_BARS} bars of training and "
+                f"{LEAST_TEST_BARS} in every test",
+                got=f"{folds[0].train_end} and {shortest}",
+                remedy="use more bars or fewer folds",
+            )
+        return folds
 
     def make_checks(self) -> tuple[Any, ...]:
         """The checks, constructed, in a fixed order.
@@ -131,15 +159,26 @@ class Plan(Document):
 
 def _construct(name: str, params: dict[str, Scalar]) -> Any:
     kind = registry.public_class("governance.checks", name)
+    known = {field.name for field in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
     try:
-        return kind(**params)
+        if unknown := sorted(set(params) - known):
+            raise ValueError(f"no parameter {', '.join(unknown)}")
+        typed = {key: _typed(key, value, hints[key]) for key, value in params.items()}
+        return kind(**typed)
     except (TypeError, ValueError) as error:
-        fields = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
         raise DocumentError(
             f"check {name} does not take these parameters",
-            expected=f"some of: {fields}",
+            expected=f"some of: {', '.join(sorted(known)) or 'none'}",
             got=str(error),
         ) from error
+
+
+def _typed(name: str, value: Scalar, hint: Any) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {error.errors()[0]['msg']}") from error
 
 
 def read_plan(path: Path) -> Plan:

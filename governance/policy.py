@@ -19,6 +19,7 @@ from finchaos.core.errors import DocumentError, UnknownNameError
 from finchaos.core.provenance import digest
 from governance.judgement import judge_rule
 from governance.record import (
+    SEVERITIES,
     CheckCard,
     ClauseCoverage,
     Digest,
@@ -29,7 +30,7 @@ from governance.record import (
     Severity,
     Verdict,
 )
-from governance.rules import PolicyDocument, Rule
+from governance.rules import Crosswalk, PolicyDocument, Rule
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
 
@@ -105,7 +106,7 @@ class Policy:
 
     def _gate(self, findings: Iterable[Finding]) -> tuple[Gate, tuple[str, ...], bool]:
         blocking, conditional, unassessed = [], [], []
-        for finding in findings:
+        for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
             reason = f"{finding.severity}: {finding.statement}"
             if finding.verdict == "not_assessed" and finding.blocks:
                 unassessed.append(reason)
@@ -157,6 +158,12 @@ def policy_names() -> tuple[str, ...]:
     )
 
 
+def load_crosswalk() -> Crosswalk:
+    """What moved between the superseded guidance and the one that replaced it."""
+    text = files("policies").joinpath("crosswalk.yaml").read_text(encoding="utf-8")
+    return validate_document(parse_yaml(text, "crosswalk"), Crosswalk, "policies/crosswalk.yaml")
+
+
 def _read(name: str, beside: Path | None) -> PolicyDocument:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -200,9 +207,23 @@ def load_policy(name: str, *, beside: Path | None = None) -> Policy:
     for document in reversed(chain):
         rules.update(document.rules)
         closed_by = document.closed_by if document.closed_by is not None else closed_by
+    _check_document(chain[0], name, rules)
     policy = Policy(chain[0], dict(sorted(rules.items())), closed_by)
     _check_names(policy)
     return policy
+
+
+def _check_document(document: PolicyDocument, asked: str, rules: Mapping[str, Rule]) -> None:
+    """A pack without rules would open every gate; one under another's name would mislead."""
+    if not rules:
+        raise DocumentError(
+            f"policy {document.name!r} has no rules", remedy="extend 'baseline' or write rules"
+        )
+    if document.name in policy_names() and asked != document.name:
+        raise DocumentError(
+            f"the file {asked} calls itself {document.name!r}, the name of a pack that ships",
+            remedy="give it a name of its own; 'extends' may still name the shipped pack",
+        )
 
 
 def _check_names(policy: Policy) -> None:

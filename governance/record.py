@@ -290,6 +290,10 @@ class Environment(Document):
     python: str
     commit: str
     """Commit of the code, with ``-dirty``, or empty where it is installed from a wheel."""
+    code: Digest = ""
+    """SHA-256 over the code and data files of the toolkit itself."""
+    machine: str = ""
+    """Processor and numerical library: sums may differ in the last bits between kinds of them."""
     packages: dict[str, str]
     """Versions of the packages that compute."""
     backend: str
@@ -303,6 +307,8 @@ class SubjectRef(Document):
     card: dict[str, Any]
     """:meth:`finchaos.core.subject.ModelCard.as_json`."""
     digest: Digest
+    source: Digest = ""
+    """SHA-256 of the file that defines the subject's class; empty if there is none."""
     capabilities: tuple[str, ...]
 
 

@@ -95,3 +95,19 @@ class PolicyDocument(Document):
     closed_by: tuple[Severity, ...] | None = None
     """Severities of failed findings that close the gate; other failures make it conditional."""
     clauses: tuple[Clause, ...] = ()
+
+
+class Topic(Document):
+    """One matter that two guidances treat differently."""
+
+    topic: str
+    was: str
+    now: str
+
+
+class Crosswalk(Document):
+    """Topics that moved from one guidance to the next; clause links stand at the clauses."""
+
+    old: str
+    new: str
+    topics: tuple[Topic, ...] = Field(min_length=1)

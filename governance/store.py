@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,16 @@ from typing import Any
 from finchaos.core.errors import InputError, IntegrityError
 from finchaos.core.files import sync_directory, write_atomic, write_synced
 from finchaos.core.provenance import canonical_json, sha256
-from governance.record import Evidence, Exhibit, Record, Run
+from governance.record import Digest, Evidence, Exhibit, Record, Run
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
 _PREFIX = re.compile(r"^[0-9a-f]{6,64}$")
+
+
+LATEST = "latest"
+"""File that names the run sealed or validated last."""
+ABANDONED_SECONDS = 3600.0
+"""Age at which a folder under construction belongs to nobody any more."""
 
 
 class Measurements(Record):
@@ -37,6 +44,14 @@ class Measurements(Record):
 
     evidence: tuple[Evidence, ...]
     exhibits: tuple[Exhibit, ...]
+
+
+class Remembered(Record):
+    """Measurements as they are kept: with what they answer, and their digest against damage."""
+
+    key: Digest
+    content_digest: Digest
+    content: Measurements
 
 
 @dataclass(frozen=True)
@@ -92,8 +107,8 @@ class Store:
             If no run, or more than one, fits.
         """
         known = self.digests()
-        if name == "latest" and known:
-            return max(known, key=lambda d: (self.folder(d) / "run.json").stat().st_mtime_ns)
+        if name == "latest" and (self.root / LATEST).is_file():
+            name = (self.root / LATEST).read_text(encoding="ascii").strip()
         name = Path(name).name if "/" in name else name
         fits = [digest for digest in known if digest.startswith(name)]
         if len(fits) != 1 or not _PREFIX.match(name):
@@ -107,9 +122,15 @@ class Store:
 
     def put(self, run: Run, exhibits: Iterable[Exhibit], timings: Mapping[str, Any]) -> StoredRun:
         """Write a run; if it exists already, it is verified and left as it is."""
-        if self.folder(run.digest).exists():
-            return self.load(run.digest)
+        if not self.folder(run.digest).exists():
+            self._build(run, exhibits, timings)
+        stored = self.load(run.digest)
+        write_atomic(self.root / LATEST, f"{run.digest}\n".encode())
+        return stored
+
+    def _build(self, run: Run, exhibits: Iterable[Exhibit], timings: Mapping[str, Any]) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=self.root))
         try:
             (building / "exhibits").mkdir()
@@ -125,7 +146,12 @@ class Store:
             shutil.rmtree(building, ignore_errors=True)
             raise
         sync_directory(self.root)
-        return self.load(run.digest)
+
+    def _sweep(self) -> None:
+        """Remove what an interrupted write of an earlier process left behind."""
+        for leftover in self.root.glob(".building-*"):
+            if time.time() - leftover.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def load(self, digest: str) -> StoredRun:
         """Read a run back and verify it and its exhibits against their digests.
@@ -151,14 +177,18 @@ class Store:
         if not path.is_file():
             return None
         try:
-            return Measurements.from_json(path.read_bytes())
+            kept = Remembered.from_json(path.read_bytes())
         except IntegrityError:
+            kept = None
+        if kept is None or kept.key != key or kept.content.digest != kept.content_digest:
             path.unlink()
             return None
+        return kept.content
 
     def remember(self, key: str, measurements: Measurements) -> None:
         """Store measurements under ``key``."""
-        write_atomic(self.root / ".evidence" / f"{key}.json", measurements.to_json())
+        kept = Remembered(key=key, content_digest=measurements.digest, content=measurements)
+        write_atomic(self.root / ".evidence" / f"{key}.json", kept.to_json())
 
 
 def _verified(path: Path, digest: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Any
 from finchaos.core import registry
 from finchaos.core.bars import Bars
 from finchaos.core.documents import parse_yaml, validate_document
-from finchaos.core.errors import UnknownNameError
-from finchaos.core.subject import Subject
+from finchaos.core.errors import CheckpointError, DataError, UnknownNameError
+from finchaos.core.provenance import digest
+from finchaos.core.subject import Capability, Subject
+from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
 from governance.policy import load_policy
@@ -56,13 +60,37 @@ def load_data(plan: DataPlan, beside: Path) -> Bars:
         if plan.bars_per_year is not None:
             options["bars_per_year"] = plan.bars_per_year
         bars = load_bars(beside / plan.source, symbol=plan.symbol, **options)
-    return bars.between(plan.start, plan.end)
+    first, last = (None if day is None else day.isoformat() for day in (plan.start, plan.end))
+    chosen = bars.between(first, last)
+    if not len(chosen):
+        raise DataError(
+            "no bar lies between data.start and data.end",
+            expected=f"dates between {bars.index[0].date()} and {bars.index[-1].date()}",
+            got=f"{first} to {last}",
+        )
+    return chosen
 
 
 def build_subject(
-    plan: SubjectPlan, beside: Path, *, seed: int, progress: Progress | None = None
+    plan: SubjectPlan,
+    beside: Path,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Subject:
-    """The model of a plan, built, loaded or adapted."""
+    """The model of a plan, built, loaded or adapted.
+
+    Parameters
+    ----------
+    plan : SubjectPlan
+    beside : Path
+        Folder that relative paths start from.
+    seed : int
+    progress : callable, optional
+    cache : Path, optional
+        Folder where a built model is kept, so that the same one is not built again.
+    """
     if plan.adapter is not None:
         home = registry.module("governance.adapters", plan.adapter)
         params = dict(plan.params)
@@ -74,11 +102,38 @@ def build_subject(
     if plan.checkpoint is not None:
         loaded: Subject = home.load(beside / plan.checkpoint)
         return loaded
-    built: Subject = home.build(plan.params, seed=seed, progress=progress)
-    return built
+    if cache is None:
+        built: Subject = home.build(plan.params, seed=seed, progress=progress)
+        return built
+    return _built_once(home, plan, seed, progress, cache)
 
 
-def gather(plan: Plan, beside: Path, progress: Progress | None = None) -> Materials:
+def _built_once(
+    home: Any, plan: SubjectPlan, seed: int, progress: Progress | None, cache: Path
+) -> Subject:
+    """The model from the cache if the same code has built it there, else built and kept."""
+    made_by = {"code": code_digest(), "machine": machine()}
+    place = cache / digest({**plan.model_dump(mode="json"), "seed": seed, **made_by})
+    if place.is_dir():
+        try:
+            kept: Subject = home.load(place)
+            return kept
+        except CheckpointError:
+            shutil.rmtree(place)
+    subject: Any = home.build(plan.params, seed=seed, progress=progress)
+    if Capability.PERSISTENCE in subject.capabilities:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as folder:
+            subject.save(Path(folder) / "model")
+            if not place.exists():
+                (Path(folder) / "model").rename(place)
+    made: Subject = subject
+    return made
+
+
+def gather(
+    plan: Plan, beside: Path, progress: Progress | None = None, cache: Path | None = None
+) -> Materials:
     """Load everything a plan names; cheap things first, so that mistakes surface early."""
     plan.make_checks()
     policy = load_policy(plan.policy, beside=beside)
@@ -91,5 +146,5 @@ def gather(plan: Plan, beside: Path, progress: Progress | None = None) -> Materi
     }
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
-    subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress)
+    subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)
     return Materials(subject, bars, policy, challengers, scenarios)

@@ -59,11 +59,22 @@ def scenarios(name: NameArgument = None, json: JsonOption = False) -> None:
         _table("stress scenarios", ("name", "kind", "title"), rows)
 
 
-def policies(name: NameArgument = None, json: JsonOption = False) -> None:
+def policies(
+    name: NameArgument = None,
+    crosswalk: Annotated[
+        bool, typer.Option("--crosswalk", help="What moved from SR 11-7 to SR 26-2.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """List the policy packs, or one with its rules and clauses."""
     with console.reported():
-        from governance.policy import load_policy, policy_names
+        from governance.policy import load_crosswalk, load_policy, policy_names
 
+        if crosswalk:
+            moved = load_crosswalk()
+            rows = [(item.topic, item.was, item.now) for item in moved.topics]
+            _table(f"{moved.old} to {moved.new}", ("topic", "was", "now"), rows)
+            return
         found = [load_policy(each) for each in ((name,) if name else policy_names())]
     if name or json:
         pages = [
@@ -76,7 +87,7 @@ def policies(name: NameArgument = None, json: JsonOption = False) -> None:
         ]
         console.print_json(pages[0] if name else pages)
         return
-    rows = [
+    listed = [
         (
             p.document.name,
             p.document.version,
@@ -86,7 +97,7 @@ def policies(name: NameArgument = None, json: JsonOption = False) -> None:
         )
         for p in found
     ]
-    _table("policies", ("name", "version", "status", "content", "title"), rows)
+    _table("policies", ("name", "version", "status", "content", "title"), listed)
 
 
 def runs(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:

@@ -114,6 +114,9 @@ def verify(
 def gate(
     run: RunArgument = "latest",
     trust: TrustOption = None,
+    demo: Annotated[
+        bool, typer.Option(help="Whether demonstration signatures may open the gate.")
+    ] = True,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -125,7 +128,7 @@ def gate(
         from governance.signoff.gate import gate_code
 
         stored, found = _verified(run, store, trust)
-        code, reason = gate_code(stored.run, found)
+        code, reason = gate_code(stored.run, found, accept_demo=demo)
         _step_summary(stored)
     if json:
         console.print_json({"run": stored.run.digest, "code": code, "reason": reason})

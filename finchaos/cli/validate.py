@@ -37,6 +37,9 @@ def validate(
     plan: Annotated[str, typer.Argument(help="'demo' or the path of a plan.")] = "demo",
     store: StoreOption = DEFAULT_STORE,
     report: Annotated[bool, typer.Option(help="Render the plan's report formats.")] = True,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure everything anew, whatever is stored.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Validate a model, judge it under a policy, seal the run and render its report."""
@@ -48,8 +51,8 @@ def validate(
 
         wanted, beside = find_plan(plan)
         with console.progress() as say:
-            materials = gather(wanted, beside, say)
-            stored = run_harness(wanted, materials, Store(store), say)
+            materials = gather(wanted, beside, say, store / ".models")
+            stored = run_harness(wanted, materials, Store(store), say, fresh=fresh)
             written = _render(stored, wanted.formats, say) if report else {}
     summary = _summary(stored, written)
     if json:
@@ -98,6 +101,11 @@ def _render(
         for name in formats
     }
     wanted = tuple(name for name, path in paths.items() if out is not None or not path.exists())
+    if wanted and out is None and (stored.folder / "signoffs").exists():
+        raise InputError(
+            "this run is signed, and a report added now would break its signatures",
+            remedy="name another folder with --out",
+        )
     for name, data in render_all(stored.run, stored.exhibits, wanted).items():
         write_atomic(paths[name], data)
     return {name: str(path) for name, path in paths.items()}

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from finchaos.core.errors import CheckpointError, DataError, InputError
 

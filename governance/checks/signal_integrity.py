@@ -82,7 +82,7 @@ class SignalIntegrity:
         window = context.window(0, len(context.bars) - 1, fold.train_end)
         try:
             candidate = context.candidate(subject)
-        except Exception as error:  # the model's failure is what is being measured
+        except (Exception, SystemExit) as error:  # the model's failure is what is being measured
             yield from self._nothing_but_failures(1, f"fit failed: {_text(error)}", window)
             return
         runs = [_run(candidate, context.bars.rows(0, stop)) for stop in self._lengths(context)]
@@ -168,7 +168,7 @@ def _run(subject: Subject, bars: Bars) -> _Run:
     try:
         answer = subject.signals(bars)
         failure = "" if isinstance(answer, Signals) else f"returned {type(answer).__name__}"
-    except Exception as error:  # the model's failure is what is being measured
+    except (Exception, SystemExit) as error:  # the model's failure is what is being measured
         failure = _text(error)
     counts = _counts(answer, bars, subject) if isinstance(answer, Signals) else None
     return _Run(
@@ -208,5 +208,5 @@ def _unstable(fields: list[frozenset[str]]) -> int:
     return len(frozenset.union(*fields) - frozenset.intersection(*fields))
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finchaos.core.errors import DocumentError, UnknownNameError
-from governance.policy import load_policy, policy_names
+from governance.policy import load_crosswalk, load_policy, policy_names
+from governance.record import SEVERITIES
 from tests.governance.evidence import evidence
 
 RULES = """
@@ -139,6 +140,7 @@ def test_the_order_of_evidence_does_not_matter(tmp_path_factory, values):
         (("status: active", "status: active\nextends: house.yaml"), "extends itself"),
         (("status: active", "status: active\nextends: nobody"), "no policy named"),
         (('operator: ">="', "operator: between"), "upper"),
+        (("name: house", "name: sr_26_2"), "the name of a pack that ships"),
     ],
 )
 def test_a_pack_that_makes_no_sense_is_refused(tmp_path, change, message):
@@ -147,3 +149,22 @@ def test_a_pack_that_makes_no_sense_is_refused(tmp_path, change, message):
     path.write_text(RULES.format(**fill).replace(*change))
     with pytest.raises((DocumentError, UnknownNameError), match=message):
         load_policy("house.yaml", beside=Path(tmp_path))
+
+
+def test_a_pack_without_rules_opens_nothing(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("{name: empty, title: t, version: 1.0.0, status: active, source: s}")
+    with pytest.raises(DocumentError, match="has no rules"):
+        load_policy(str(path))
+
+
+def test_the_crosswalk_reads():
+    moved = load_crosswalk()
+    assert (moved.old, moved.new) == ("sr_11_7", "sr_26_2")
+    assert set((moved.old, moved.new)) <= set(policy_names())
+
+
+def test_reasons_begin_with_the_most_severe(tmp_path):
+    reasons = load_policy("baseline").judge([]).reasons
+    order = [SEVERITIES.index(reason.split(":")[0]) for reason in reasons]
+    assert order == sorted(order)

@@ -60,6 +60,8 @@ def test_runs_are_found_by_prefix_folder_and_latest(store):
     assert store.resolve(digests[0][:8]) == digests[0]
     assert store.resolve(str(store.folder(digests[0]))) == digests[0]
     assert store.resolve("latest") == digests[1]
+    store.put(small_run(seed=1), [EXHIBIT], {})  # validated again: now that is the latest
+    assert store.resolve("latest") == digests[0]
     for name in ("", digests[0][:3], "ffffffffff", "../" + digests[0][:2]):
         with pytest.raises(InputError, match="does not name one run"):
             store.resolve(name)
@@ -70,8 +72,14 @@ def test_measurements_are_remembered_and_damage_is_forgotten(store):
     store.remember("k", kept)
     assert store.remembered("k") == kept
     assert store.remembered("other") is None
-    (store.root / ".evidence" / "k.json").write_bytes(b"{half")
-    assert store.remembered("k") is None
+    path = store.root / ".evidence" / "k.json"
+    whole = path.read_bytes()
+    for damaged in (b"{half", whole.replace(b'"value":0.5', b'"value":9.5')):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        assert store.remembered("k") is None
+    (store.root / ".evidence" / "other.json").write_bytes(whole)
+    assert store.remembered("other") is None  # kept for another question
 
 
 WRITER = """
@@ -86,7 +94,7 @@ for seed in range(100000):
 """
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.07, 0.15])
+@pytest.mark.parametrize("delay", [0.2, 0.35, 0.5])
 def test_kill_9_never_leaves_half_a_run(tmp_path, delay):
     root = tmp_path / "runs"
     writer = subprocess.Popen(
@@ -99,8 +107,19 @@ def test_kill_9_never_leaves_half_a_run(tmp_path, delay):
     writer.wait()
     writer.stdout.close()
     store = Store(root)
+    assert store.digests()
     for digest in store.digests():
         assert store.load(digest).run.digest == digest
+
+
+def test_what_a_killed_writer_left_is_swept_once_it_is_old(store):
+    leftover = store.root / ".building-dead"
+    leftover.mkdir(parents=True)
+    store.put(small_run(seed=1), [EXHIBIT], {})
+    assert leftover.exists()  # it might still be somebody's
+    os.utime(leftover, (0, 0))
+    store.put(small_run(seed=2), [EXHIBIT], {})
+    assert not leftover.exists()
 
 
 def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):

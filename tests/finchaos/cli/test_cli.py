@@ -115,6 +115,14 @@ def test_report_renders_again_elsewhere(place, validated, tmp_path):
         (("first_test: 0.5", 'first_test: "1901-01-01"'), "first_test"),
         (('VolatilityRegime"', 'Nobody"'), "Nobody"),
         (("formats: [html, ", "formats: [htm, "), "htm"),
+        (("formats: [html, ", "formats: [html, html, "), "twice"),
+        (("first_test: 0.5", 'first_test: "soon"'), "first_test"),
+        (("first_test: 0.5", "first_test: 0.01"), "too short"),
+        (("symbol: SIM}", "symbol: SIM, start: 2090-01-01}"), "no bar lies"),
+        (("symbol: SIM}", "symbol: SIM, start: never}"), "start"),
+        (("draws: 100", "draws: 200.5"), "draws"),
+        (("draws: 100", "draws: many"), "draws"),
+        (("{walk_forward: {draws: 100}, signal_integrity: {}}", "{}"), "no check"),
     ],
 )
 def test_a_mistake_in_the_plan_is_one_message_and_exit_code_2(place, tmp_path, change, message):
@@ -150,6 +158,49 @@ def test_a_full_disk_is_one_message(place, tmp_path, monkeypatch):
     assert "No space left" in done.stderr
 
 
+def test_a_signed_run_is_not_added_to(place, validated, tmp_path):
+    import shutil
+
+    store = tmp_path / "runs"
+    shutil.copytree(place / "runs", store)
+    where = ("--store", str(store))
+    assert (
+        invoke("sign", "latest", "--role", "developer", "--person", "Ada Byron", *where).exit_code
+        == 0
+    )
+    (store / validated["run"] / "report" / "report.md").exists()
+    done = invoke("report", "latest", "--format", "pdf", *where)
+    assert done.exit_code == 2
+    assert "is signed" in done.stderr
+    assert invoke("verify", "latest", *where).exit_code == 0
+
+
+def test_every_alternative_in_the_template_is_a_valid_plan():
+    import re
+
+    from finchaos.cli.assemble import plan_template
+    from finchaos.core.documents import parse_yaml, validate_document
+    from governance.plan import Plan
+
+    text = plan_template()
+    head, rest = text.split("subject:\n", 1)
+    tail = rest.split("\n# Built-in bars", 1)[1]
+    adapters = re.findall(r"#   (adapter: \w+).*\n#   (params: \{[^}]*\})", rest)
+    assert len(adapters) == 3
+    for adapter, params in adapters:
+        from finchaos.core import registry
+
+        plan = f"{head}subject:\n  {adapter}\n  {params}\n# Built-in bars{tail}"
+        read = validate_document(parse_yaml(plan, "plan"), Plan, "plan")
+        home = registry.module("governance.adapters", read.subject.adapter)
+        model = next(
+            member
+            for name, member in vars(home).items()
+            if name.endswith("Params") and name != "Params"
+        )
+        validate_document(read.subject.params, model, adapter)
+
+
 def test_init_writes_the_plan_that_demo_runs(tmp_path):
     from finchaos.cli.assemble import find_plan
 
@@ -172,11 +223,25 @@ def test_catalogues_list_and_show(command):
 
 
 @pytest.mark.parametrize("document", ["run", "plan", "policy", "scenario"])
-def test_schemas_are_json_schemas(document):
+def test_shipped_schemas_are_valid_and_up_to_date(document):
     import jsonschema
 
     schema = json.loads(invoke("schema", document).stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
+    places = {
+        "run": "governance/run.schema.json",
+        "plan": "finchaos/cli/plans/plan.schema.json",
+        "policy": "policies/policy.schema.json",
+        "scenario": "stress_scenarios/scenario.schema.json",
+    }
+    shipped = json.loads((ROOT / places[document]).read_text())
+    assert shipped == schema, f"run: finchaos schema {document} > {places[document]}"
+
+
+def test_the_crosswalk_is_shown():
+    done = invoke("policies", "--crosswalk")
+    assert done.exit_code == 0
+    assert "materiality" in done.stdout
 
 
 def test_help_imports_nothing_heavy():
