@@ -22,8 +22,8 @@ def shares_exhibit(
     columns = [
         Column(name="feature", values=tuple(features)),
         Column(name="share", values=_numbers(found)),
-        Column(name=f"low {level:.0%}", values=tuple(i.low if i else None for i in intervals)),
-        Column(name=f"high {level:.0%}", values=tuple(i.high if i else None for i in intervals)),
+        Column(name="share_low", values=tuple(i.low if i else None for i in intervals)),
+        Column(name="share_high", values=tuple(i.high if i else None for i in intervals)),
     ]
     if at_worst is not None:
         columns.append(Column(name="at the worst bars", values=_numbers(at_worst)))
@@ -34,6 +34,7 @@ def shares_exhibit(
         kind="bar",
         columns=tuple(columns),
         y_label="share of absolute attribution",
+        note=f"Whiskers: {level:.0%} interval.",
     )
 
 
