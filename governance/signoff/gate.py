@@ -7,7 +7,7 @@ Code  Meaning
       developer, validator and approver have approved
 10    closed: by the policy, or because somebody rejected the run
 11    not yet open: an approval is missing, or a conditional gate was not accepted with
-      conditions
+      conditions, or demonstration signatures are not accepted
 12    inconclusive: the gate is closed only because something could not be assessed
 20    broken: evidence or a signature does not verify
 ====  ==================================================================================
@@ -24,7 +24,9 @@ from governance.signoff.verification import Verification
 OPEN, CLOSED, NOT_YET, INCONCLUSIVE, BROKEN = 0, 10, 11, 12, 20
 
 
-def gate_code(run: Run, verification: Verification) -> tuple[int, str]:
+def gate_code(
+    run: Run, verification: Verification, *, accept_demo: bool = True
+) -> tuple[int, str]:
     """Exit code and the reason for it.
 
     Parameters
@@ -32,6 +34,9 @@ def gate_code(run: Run, verification: Verification) -> tuple[int, str]:
     run : Run
     verification : Verification
         Of that run's folder.
+    accept_demo : bool
+        Whether signatures of the demonstration authority, which prove nothing about who signed,
+        may open the gate.
     """
     if not verification.ok:
         first = verification.failures[0]
@@ -52,6 +57,8 @@ def gate_code(run: Run, verification: Verification) -> tuple[int, str]:
     approval = decisions["approver"]
     if run.gate == "conditional" and approval.decision != "approve_with_conditions":
         return NOT_YET, "the gate is conditional and was not accepted with conditions"
+    if verification.trust == "demo" and not accept_demo:
+        return NOT_YET, "signed under DEMO TRUST only, which is not accepted here"
     said = "; ".join(f"{r.role}: {r.conditions}" for r in decisions.values() if r.conditions)
     label = " (DEMO TRUST)" if verification.trust == "demo" else ""
     return OPEN, f"approved by {approval.person}{label}" + (f"; conditions: {said}" if said else "")
