@@ -70,6 +70,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to, instead of the run's own.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Render a sealed run again."""
     with console.reported():
@@ -83,8 +84,11 @@ def report(
             registry.module("reports.formats", name)
         with console.progress() as say:
             written = _render(stored, wanted, say, out)
+    if json:
+        console.print_json(written)
+        return
     for name, path in written.items():
-        console.out.print(f"{name:<9} {path}")
+        console.out.print(f"{name:<9} {path}", markup=False)
 
 
 def _render(

@@ -1,0 +1,54 @@
+"""What keeps the code readable, as tests."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("finchaos", "governance", "reports", "benchmarks")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node, clean=False)
+            lines = node.end_lineno - node.lineno + 1
+            lines -= len(documented.splitlines()) if documented else 0
+            assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+
+
+def test_no_module_changes_anything_when_imported():
+    """Top-level statements are definitions, constants and guards, never bare calls."""
+    allowed = (
+        ast.Import,
+        ast.ImportFrom,
+        ast.FunctionDef,
+        ast.ClassDef,
+        ast.Assign,
+        ast.AnnAssign,
+        ast.If,
+    )
+    for path in SOURCES:
+        if path.name == "__main__.py":
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            registers = path.name == "main.py" and isinstance(node, ast.For)
+            assert is_text or registers or isinstance(node, allowed), f"{path}:{node.lineno}"
+
+
+def test_no_error_is_swallowed():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ExceptHandler):
+                only = node.body[0]
+                silent = len(node.body) == 1 and isinstance(only, ast.Pass)
+                assert not silent, f"{path}:{node.lineno}"
