@@ -24,9 +24,7 @@ from governance.signoff.verification import Verification
 OPEN, CLOSED, NOT_YET, INCONCLUSIVE, BROKEN = 0, 10, 11, 12, 20
 
 
-def gate_code(
-    run: Run, verification: Verification, *, accept_demo: bool = True
-) -> tuple[int, str]:
+def gate_code(run: Run, verification: Verification, *, accept_demo: bool = True) -> tuple[int, str]:
     """Exit code and the reason for it.
 
     Parameters
