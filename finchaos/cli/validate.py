@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections import Counter
 from pathlib import Path
@@ -96,6 +97,7 @@ def _render(
 ) -> dict[str, str]:
     """Write the formats that are not there yet; a report already rendered is never replaced."""
     from finchaos.core import registry
+    from governance.signoff.rendered import record_reports
     from reports import render_all
 
     say("render the report", 0, 1)
@@ -112,6 +114,9 @@ def _render(
         )
     for name, data in render_all(stored.run, stored.exhibits, wanted).items():
         write_atomic(paths[name], data)
+    if wanted and out is None:
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
+        record_reports(stored.folder, stored.run.digest, stored.folder.parent, now)
     return {name: str(path) for name, path in paths.items()}
 
 

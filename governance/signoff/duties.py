@@ -85,6 +85,26 @@ def require_separation(records: Sequence[SignOff], keyids: Sequence[str]) -> Non
             raise IntegrityError(f"one key signed as {one.role} and as {other.role}")
 
 
+def require_independence(run: Run, role: Role, person: str) -> None:
+    """Check that a validator or approver is not one of those the model card names.
+
+    The validator may be neither developer nor owner of the model, the approver not its developer.
+
+    Raises
+    ------
+    IntegrityError
+        If they are.
+    """
+    barred = {"validator": ("developer", "owner"), "approver": ("developer",)}.get(role, ())
+    for part in barred:
+        named = str(run.subject.card.get(part, ""))
+        if named and same_person(person, named):
+            raise IntegrityError(
+                f"the {part} of the model cannot be its {role}",
+                got=f"{person!r}, {part} on the model card",
+            )
+
+
 def require_turn(
     run: Run,
     records: Sequence[SignOff],
@@ -102,6 +122,10 @@ def require_turn(
     InputError
         With the rule that forbids it.
     """
+    try:
+        require_independence(run, role, identity.person)
+    except IntegrityError as error:
+        raise InputError(str(error), remedy="somebody independent has to sign") from error
     signed = {record.role: record for record in records}
     if role in signed:
         raise InputError(

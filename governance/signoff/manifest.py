@@ -13,6 +13,8 @@ from governance.record import ROLES, Run
 SIGNED_PDF = "report/report.signed.pdf"
 REPORT_PDF = "report/report.pdf"
 REPORTS = ("report/report.html", REPORT_PDF)
+RENDERED = (*REPORTS, "report/report.json", "report/report.xml", "report/report.md")
+"""What may lie among the reports, besides the signed copy."""
 STAGE = ".signing"
 """Folder of a sign-off being made; see :mod:`governance.signoff.staging`."""
 
@@ -59,7 +61,7 @@ def files_below(folder: Path) -> list[str]:
 def unexpected_files(run: Run, paths: Iterable[str]) -> list[str]:
     """Those of ``paths`` that no part of the toolkit puts into a run's folder."""
     known = {"run.json", "timings.json", *exhibit_paths(run)}
-    return [path for path in paths if path not in known and not path.startswith("report/")]
+    return [path for path in paths if path not in known and path not in RENDERED]
 
 
 def exhibit_paths(run: Run) -> list[str]:

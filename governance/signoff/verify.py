@@ -21,7 +21,11 @@ from finchaos.core.provenance import canonical_json, sha256
 from governance.record import ROLES, Exhibit, Role, Run, SignOff
 from governance.signoff.audit import Chain, read_chain
 from governance.signoff.dsse import SIGN_OFF, Envelope
-from governance.signoff.duties import require_order, require_separation
+from governance.signoff.duties import (
+    require_independence,
+    require_order,
+    require_separation,
+)
 from governance.signoff.keys import certificate_digest, common_name
 from governance.signoff.manifest import (
     REPORT_PDF,
@@ -35,6 +39,7 @@ from governance.signoff.manifest import (
 )
 from governance.signoff.pdf_verification import require_pdf_signatures, require_recorded_states
 from governance.signoff.people import same_person
+from governance.signoff.rendered import require_rendered
 from governance.signoff.staging import SIGN_OFF_ACTION, interrupted
 from governance.signoff.trust import Roots, require_trusted, trust_label, trusted_roots
 from governance.signoff.verification import Checks, Outcome, SignedRecord, Verification
@@ -83,6 +88,10 @@ def _examined(folder: Path, chain: Chain | None, roots: Roots, checks: Checks) -
     checks.run("exhibits", lambda: _exhibits(folder, run))
     checks.run("interrupted sign-off", lambda: _nothing_interrupted(folder), quiet=True)
     present = checks.run("files in the folder", lambda: _expected_files(folder, run))
+    if chain is not None and present is not None:
+        checks.run(
+            "rendered reports", lambda: require_rendered(present, chain, run.digest), quiet=True
+        )
     signed: list[SignedRecord] = []
     complete = True
     for role in ROLES:
@@ -97,11 +106,7 @@ def _examined(folder: Path, chain: Chain | None, roots: Roots, checks: Checks) -
         checks.outcomes.append(Outcome("sign-offs", True, "none yet"))
     if complete:
         checks.run("order of sign-offs", lambda: require_order(records), quiet=not records)
-        checks.run(
-            "separation of duties",
-            lambda: require_separation(records, [one.envelope.keyid for one in signed]),
-            quiet=not records,
-        )
+        checks.run("separation of duties", lambda: _duties(run, signed), quiet=not records)
         if present is not None:
             checks.run(
                 "signed files", lambda: _signed_files(run, records, present), quiet=not records
@@ -115,6 +120,13 @@ def _examined(folder: Path, chain: Chain | None, roots: Roots, checks: Checks) -
     return Verification(
         tuple(checks.outcomes), tuple(signed), "demo" if "demo" in labels else " + ".join(labels)
     )
+
+
+def _duties(run: Run, signed: Sequence[SignedRecord]) -> None:
+    records = [one.record for one in signed]
+    require_separation(records, [one.envelope.keyid for one in signed])
+    for record in records:
+        require_independence(run, record.role, record.person)
 
 
 def _whole_chain(chain: Chain) -> Chain:

@@ -91,7 +91,7 @@ def new_case(tmp_path_factory, report):
         Store(case.root).put(case.run, [EXHIBIT], {"seconds": {"walk_forward": 1.5}})
         (case.folder / "report").mkdir()
         (case.folder / "report" / "report.html").write_bytes(b"<h1>Report</h1>")
-        (case.folder / "report" / "junit.xml").write_bytes(b"<testsuites/>")
+        (case.folder / "report" / "report.xml").write_bytes(b"<testsuites/>")
         if pdf:
             (case.folder / "report" / "report.pdf").write_bytes(report)
         return case

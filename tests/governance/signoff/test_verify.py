@@ -44,7 +44,7 @@ def test_an_unsigned_run_verifies_without_trust(new_case):
 def test_sign_offs_bind_run_report_and_each_other(sealed):
     developer, validator, approver = sealed.verify().records
     assert developer.manifest["run.json"] == sealed.run.digest
-    assert {"report/report.html", "report/report.pdf", "report/junit.xml", "timings.json"} < set(
+    assert {"report/report.html", "report/report.pdf", "report/report.xml", "timings.json"} < set(
         developer.manifest
     )
     for path, digest in approver.manifest.items():

@@ -1,0 +1,66 @@
+"""Which reports were rendered from a run: recorded in the audit chain, so that none is swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from finchaos.core.errors import IntegrityError
+from finchaos.core.provenance import parse_json
+from governance.signoff.audit import Chain, locked_chain
+from governance.signoff.manifest import RENDERED, manifest
+
+ACTION = "reports rendered"
+
+
+def record_reports(folder: Path, run: str, store_root: Path, at: str) -> None:
+    """Record the digests of a run's reports in the audit chain; nothing if they stand there.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    run : str
+        Its digest.
+    store_root : Path
+    at : str
+        When, ISO 8601 UTC.
+    """
+    present = {path: digest for path, digest in manifest(folder).items() if path in RENDERED}
+    with locked_chain(store_root) as chain:
+        chain.discard_torn_tail("finchaos", at)
+        if rendered(chain.chain, run) != present:
+            chain.append(ACTION, "finchaos", {"run": run, "files": present}, at)
+
+
+def rendered(chain: Chain, run: str) -> dict[str, str]:
+    """Path to SHA-256 of the reports last recorded for a run; empty if none were."""
+    found: dict[str, str] = {}
+    for entry in chain.entries:
+        if entry.action == ACTION:
+            body = parse_json(entry.body)
+            if body.get("run") == run:
+                found = dict(body["files"])
+    return found
+
+
+def require_rendered(present: Mapping[str, str], chain: Chain, run: str) -> None:
+    """Check that reports are those that were rendered, if the chain says which.
+
+    Raises
+    ------
+    IntegrityError
+        If one is missing, was changed or was added.
+    """
+    recorded = rendered(chain, run)
+    if not recorded:
+        return
+    found = {path: digest for path, digest in present.items() if path in RENDERED}
+    for path in sorted(recorded.keys() | found.keys()):
+        if recorded.get(path) != found.get(path):
+            raise IntegrityError(
+                f"{path} is not what was rendered from the run",
+                expected=f"SHA-256 {recorded.get(path, 'of no such file')}",
+                got=found.get(path, "no file"),
+                remedy="remove it and render it again with 'finchaos report'",
+            )
