@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from finchaos.core.bars import BAR_FIELDS, Bars, Provenance
+from finchaos.core.bars import BAR_FIELDS, PRICE_FIELDS, Bars, Provenance
 from finchaos.core.errors import InputError
 
 Alteration = Callable[[Bars, int, np.random.Generator], Bars]
@@ -53,6 +53,41 @@ def anonymous(bars: Bars) -> Bars:
         symbol="ANONYMOUS",
         provenance=Provenance("withheld", kind="simulated"),
     )
+
+
+def rescale(bars: Bars, factor: float) -> Bars:
+    """The same history at another price level: every price times ``factor``, volume as it is.
+
+    A model that looks data up by price cannot find them; one that reads returns and ranges sees
+    no difference beyond rounding, and none at all where ``factor`` is a power of two.
+
+    Parameters
+    ----------
+    bars : Bars
+    factor : float
+        Positive and finite.
+
+    Raises
+    ------
+    InputError
+        If the factor is neither.
+    """
+    if not (np.isfinite(factor) and factor > 0.0):
+        raise InputError(
+            "prices need a usable factor", expected="a positive number", got=repr(factor)
+        )
+    return bars.with_values(None, **{name: factor * getattr(bars, name) for name in PRICE_FIELDS})
+
+
+def price_factors(rng: np.random.Generator) -> tuple[float, float]:
+    """A factor up and one down that no model can know: powers of two, 2 to 16 and 1/16 to 1/2.
+
+    Multiplying by them is exact, so that ratios of prices keep every bit. Under other factors a
+    return that equals a threshold, as one does where the threshold is a quantile of training
+    returns, would change sides by rounding alone.
+    """
+    up, down = rng.integers(1, 5, 2)
+    return float(2.0**up), float(2.0**-down)
 
 
 def extend(bars: Bars, rows: int, rng: np.random.Generator) -> Bars:

@@ -80,6 +80,38 @@ def compare(first: Signals, second: Signals, rows: int) -> Difference:
     return Difference(np.logical_or.reduce(list(by_field.values())), by_field, largest)
 
 
+def decisions_apart(
+    first: Signals, second: Signals, *, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in which two Signals of one length decide differently, whatever their stamps.
+
+    Parameters
+    ----------
+    first, second : Signals, t rows each
+    tolerance : float
+        Positions closer than this are the same, as a fraction of capital.
+
+    Returns
+    -------
+    apart : numpy.ndarray, shape (t,), bool
+        Positions further apart than the tolerance, or another regime; every row if only one side
+        says regimes.
+    gaps : numpy.ndarray, shape (t,)
+        Distance of positions; infinite where one of them is no number.
+    """
+    a, b = first.position, second.position
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    usable = np.isfinite(a) & np.isfinite(b)
+    gaps = np.where(same, 0.0, np.inf)
+    gaps[usable] = np.abs(a[usable] - b[usable])
+    apart = gaps > tolerance
+    if (first.regime is None) != (second.regime is None):
+        apart[:] = True
+    elif first.regime is not None and second.regime is not None:
+        apart |= first.regime != second.regime
+    return apart, gaps
+
+
 def _compare_field(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
     a = left.astype(np.float64).reshape(len(left), -1)
     b = right.astype(np.float64).reshape(len(right), -1)

@@ -76,7 +76,8 @@ def _finding(
         verdict = "not_assessed"
     else:
         verdict = "pass"
-    observed = breaching[0] if breaching else (values[0] if values else None)
+    # Several pieces of evidence in one slice: the worst speaks, whatever their keys.
+    observed = max(breaching or values, key=rule.excess, default=None)
     blocks = (verdict == "fail" and rule.severity in closed_by) or (
         verdict == "not_assessed" and rule.when_not_assessed == "block"
     )

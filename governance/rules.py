@@ -54,6 +54,18 @@ class Rule(Document):
                 return False
         return True
 
+    def excess(self, observed: float) -> float:
+        """How far the observed number lies beyond the limit; negative where it is within."""
+        limit, upper = self.limit, self.upper
+        return {
+            "<": observed - limit,
+            "<=": observed - limit,
+            ">": limit - observed,
+            ">=": limit - observed,
+            "==": abs(observed - limit),
+            "between": max(limit - observed, observed - (limit if upper is None else upper)),
+        }[self.operator]
+
     def holds(self, observed: float) -> bool:
         """Whether the observed number satisfies the limit."""
         limit, upper = self.limit, self.upper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,18 @@ import numpy as np
 from finchaos.core.bars import Bars
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, Subject
-from governance.alterations import ALTERATIONS, alter_future, anonymous, extend, spread_cuts
+from governance.alterations import (
+    ALTERATIONS,
+    alter_future,
+    anonymous,
+    extend,
+    price_factors,
+    rescale,
+    spread_cuts,
+)
+from governance.altered_answers import Outcome, answer_on, outcome_of
 from governance.check import Context, measured, not_measured
-from governance.comparison import compare
+from governance.comparison import compare, decisions_apart
 from governance.record import (
     CheckCard,
     Column,
@@ -27,6 +36,8 @@ from governance.statistics.proportion import exact_interval
 
 EXTRA_BARS = 64
 """Bars invented beyond the sample, so that a model that keeps the longest history keeps those."""
+POSITION_TOLERANCE = 1e-6
+"""Positions closer than this are the same at another price level, where rounding may differ."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class PointInTime:
         Cuts of each, spread over weekdays and hours, two before its largest moves.
     refit_bars : int
         Longest training window for the test through ``fit``.
+    rescaled_bars : int
+        Longest history at other price levels, beyond the warm-up; it ends with the sample.
     """
 
     rounds: int = 1
@@ -53,10 +66,11 @@ class PointInTime:
     window_bars: int = 280
     cuts_per_window: int = 14
     refit_bars: int = 1000
+    rescaled_bars: int = 1500
 
     card: ClassVar[CheckCard] = CheckCard(
         name="point_in_time",
-        version=1,
+        version=2,
         title="Point-in-time integrity",
         question="Does any signal depend on data that lay in the future when it was made?",
         pillar="conceptual_soundness",
@@ -68,13 +82,22 @@ class PointInTime:
             "moves, at every weekday and hour, and at random. The same is asked of training: "
             "the model is trained on bars whose name, dates and source are withheld, after it has "
             "been shown an altered and longer future, and must give the signals it gives when "
-            "trained plainly."
+            "trained plainly. Finally the latest history is shown with all prices multiplied by a "
+            "power of two above one and, with name and dates withheld, by one below: a model "
+            "that sees returns decides the same, while one that finds its place in a stored "
+            "series by price loses it. Positions within a millionth of capital are the same."
         ),
         limitations=(
             "A leak that shows only at bars that were not cut can escape; the number of cuts is "
             "reported with an exact interval for the share that leak.",
             "A model that carries future knowledge inside it, such as parameters chosen by its "
-            "developer on the whole sample, does not react to altered data and is not found.",
+            "developer on the whole sample, does not react to altered data and is not found. "
+            "A stored series is found where it is searched by name, date or price, and not where "
+            "it is searched by returns or before the history that is rescaled.",
+            "Decisions that change with the price level need not be a look-up: inputs in units "
+            "of price or absolute thresholds have the same effect. They are a weakness of their "
+            "own, since splits and growth move the level, but no knowledge of the future. "
+            "A developer must say which it is.",
             "Rounding that depends on the length of the history counts as a change; its size is "
             "reported beside the count.",
             "A model whose training is not repeatable changes here as well; see reproducibility.",
@@ -124,6 +147,19 @@ class PointInTime:
                 meaning="Signals that changed when the future of the training window was altered",
             ),
             MetricSpec(
+                name="rescaled_changed_rows",
+                unit="rows",
+                better="lower",
+                meaning="Rows whose position or regime changed when all prices were multiplied by "
+                "a constant: a look-up by price, or inputs that depend on the price level",
+            ),
+            MetricSpec(
+                name="rescaled_max_position_change",
+                unit="fraction of capital",
+                better="lower",
+                meaning="Largest change of a position when all prices were multiplied",
+            ),
+            MetricSpec(
                 name="failed_calls",
                 unit="calls",
                 better="lower",
@@ -146,7 +182,7 @@ class PointInTime:
                 repeated += compare(plain, candidate.signals(history.rows()), len(history)).rows
             for name, cut in cuts:
                 altered = alter_future(history, cut, name, rng)
-                outcomes.append(_outcome(name, candidate, plain, cut, altered))
+                outcomes.append(outcome_of(name, candidate, plain, cut, altered))
         steady = Residual(what="rows that differ on repetition", value=repeated, tolerance=0)
         yield from self._report(outcomes, window, steady)
         for name in ALTERATIONS:
@@ -158,6 +194,7 @@ class PointInTime:
         rows = _changed_when_anonymous(whole, candidate, context.bars)
         yield self._rows("anonymous_changed_rows", rows, len(context.bars), window)
         yield from self._through_fit(subject, context, rng)
+        yield from self._at_other_levels(candidate, context, whole)
         yield self._exhibit(outcomes)
 
     def _histories(
@@ -182,7 +219,7 @@ class PointInTime:
             yield history, [(names[(i + number) % len(names)], cut) for i, cut in enumerate(rows)]
 
     def _report(
-        self, outcomes: Sequence[_Outcome], window: Window, steady: Residual, **where: Any
+        self, outcomes: Sequence[Outcome], window: Window, steady: Residual, **where: Any
     ) -> Iterator[Evidence]:
         """The four metrics of the cuts that the model answered."""
         answered = [outcome for outcome in outcomes if not outcome.failure]
@@ -232,7 +269,7 @@ class PointInTime:
         expected = plain.signals(probe.rows())
         decoy = extend(alter_future(bars, cut, "noise", rng), EXTRA_BARS, rng)
         # What the model says to it does not matter here, only that it has now been seen.
-        _outcome("noise", plain, expected, cut, decoy)
+        outcome_of("noise", plain, expected, cut, decoy)
         # One training answers both questions where nothing changed; only a leak costs two.
         hidden = subject.fit(anonymous(decoy.rows(0, cut)), seed=context.seed)
         rows = _changed_when_anonymous(expected, hidden, probe)
@@ -244,13 +281,38 @@ class PointInTime:
         yield self._rows("refit_changed_rows", changed, n, window)
         yield self._rows("anonymous_changed_rows", rows, n, window, through="fit")
 
+    def _at_other_levels(
+        self, candidate: Subject, context: Context, whole: Signals
+    ) -> Iterator[Evidence]:
+        """Decisions at another price level, as it is named and dated and then without either."""
+        up, down = price_factors(context.rng("point_in_time.levels"))
+        total = len(context.bars)
+        first = max(total - candidate.card.warmup_bars - self.rescaled_bars, 0)
+        history = context.bars.rows(first)
+        window = context.window(first, total - 1, context.last_fold.train_end)
+        expected = whole if first == 0 else candidate.signals(history.rows())
+        metrics = ("rescaled_changed_rows", "rescaled_max_position_change")
+        shown: list[tuple[Bars, dict[str, Any]]] = [
+            (rescale(history, up), {}),
+            (anonymous(rescale(history, down)), {"names": "withheld"}),
+        ]
+        for bars, where in shown:
+            answer = answer_on(expected, candidate, bars, "at another price level")
+            if isinstance(answer, str):
+                for name in metrics:
+                    yield not_measured(self, name, answer, window=window, errored=True, **where)
+                continue
+            apart, gaps = decisions_apart(expected, answer, tolerance=POSITION_TOLERANCE)
+            for name, value in zip(metrics, (int(apart.sum()), float(gaps.max())), strict=True):
+                yield measured(self, name, value, n=len(bars), window=window, **where)
+
     def _rows(self, metric: str, rows: int | str, n: int, window: Window, **where: Any) -> Evidence:
         """Evidence of a count, or of the reason in its place."""
         if isinstance(rows, str):
             return not_measured(self, metric, rows, window=window, errored=True, **where)
         return measured(self, metric, rows, n=n, window=window, **where)
 
-    def _exhibit(self, outcomes: Sequence[_Outcome]) -> Exhibit:
+    def _exhibit(self, outcomes: Sequence[Outcome]) -> Exhibit:
         groups = [[o for o in outcomes if o.alteration == name] for name in ALTERATIONS]
         numbers: dict[str, list[float]] = {
             "cuts": [len(group) for group in groups],
@@ -281,53 +343,10 @@ class PointInTime:
         )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What one alteration at one cut showed; ``failure`` is empty if the model answered."""
-
-    alteration: str
-    rows: int
-    changed: int = 0
-    position_change: float = 0.0
-    reach: int = 0
-    first_time: str = ""
-    fields: tuple[str, ...] = ()
-    failure: str = ""
-
-
-def _outcome(name: str, model: Subject, plain: Signals, cut: int, altered: Bars) -> _Outcome:
-    """Run the model on altered bars and compare what came before the cut."""
-    try:
-        answer = model.signals(altered)
-    except Exception as error:  # a model that refuses such bars is counted, not excused
-        return _Outcome(name, rows=cut, failure=_text(error))
-    difference = compare(plain, answer, cut)
-    if difference.first is None:
-        return _Outcome(name, rows=cut)
-    return _Outcome(
-        name,
-        rows=cut,
-        changed=difference.rows,
-        position_change=difference.largest["position"],
-        reach=cut - difference.first,
-        first_time=plain.index[difference.first].isoformat(),
-        fields=difference.fields,
-    )
-
-
 def _changed_when_anonymous(expected: Signals, model: Subject, bars: Bars) -> int | str:
     """Rows in which the model on nameless, dateless bars differs from what is expected of it.
 
     The text of the error if it fails on them.
     """
-    try:
-        answer = model.signals(anonymous(bars))
-    except Exception as error:  # a model that cannot do without name and dates is recorded
-        return f"the model failed without name and dates: {_text(error)}"
-    if len(answer) != len(bars):
-        return f"the model gave {len(answer)} signals for {len(bars)} bars"
-    return compare(expected, replace(answer, index=expected.index), len(bars)).rows
-
-
-def _text(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    answer = answer_on(expected, model, anonymous(bars), "without name and dates")
+    return answer if isinstance(answer, str) else compare(expected, answer, len(bars)).rows

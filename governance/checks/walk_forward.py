@@ -105,7 +105,7 @@ class WalkForward:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="walk_forward",
-        version=1,
+        version=2,
         title="Walk-forward outcomes",
         question="What would the model have earned on data it was not trained on, after costs, "
         "and how soon did it see the market's falls?",
@@ -121,7 +121,8 @@ class WalkForward:
         "with the model stack's own backtest, an event loop. Intervals are percentiles of a "
         "stationary block bootstrap with automatic block length. Falls of the market are dated "
         "in hindsight from the out-of-sample closes and serve only to score signals; risk-off "
-        "means the most stressed regime, or at most half the largest training exposure.",
+        "means a regime at least as stressed as the worst in training, or at most half the largest "
+        "training exposure.",
         limitations=(
             "One historical path: intervals speak of sampling, not of markets that never occurred",
             "Refitting hides a subject whose fit depends on luck: one seed is run",

@@ -91,8 +91,10 @@ def _episode(
 def risk_off(signals: Signals, *, trained_rows: int, warmup_bars: int = 0) -> np.ndarray:
     """Rows in which a subject signals stress, shape (t,), bool.
 
-    Its most stressed regime where it says regimes, as issued (after any debouncing); otherwise
-    an exposure of at most half the largest one it took while training. Never in its warm-up.
+    Where it says regimes, as issued (after any debouncing), those at least as stressed as the
+    worst of its training rows, and never the calmest; otherwise an exposure of at most half the
+    largest one it took while training. Never in its warm-up. What counts as stress is settled by
+    the training rows: later ones cannot change it.
 
     Parameters
     ----------
@@ -103,10 +105,10 @@ def risk_off(signals: Signals, *, trained_rows: int, warmup_bars: int = 0) -> np
     warmup_bars : int
     """
     awake = np.arange(len(signals)) >= warmup_bars
-    if signals.regime is not None:
-        top = int(signals.regime[awake].max(initial=0))
-        return awake & (signals.regime == top) & (top > 0)
     training = awake & (np.arange(len(signals)) < trained_rows)
+    if signals.regime is not None:
+        worst = int(signals.regime[training].max(initial=1))
+        return awake & (signals.regime >= worst)
     largest = float(signals.position[training].max(initial=0.0))
     return awake & (signals.position <= 0.5 * largest) & (largest > 0.0)
 

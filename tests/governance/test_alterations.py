@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from finchaos.core.bars import BAR_FIELDS
 from finchaos.core.errors import InputError
-from governance.alterations import ALTERATIONS, alter_future, anonymous, extend, spread_cuts
+from governance.alterations import (
+    ALTERATIONS,
+    alter_future,
+    anonymous,
+    extend,
+    price_factors,
+    rescale,
+    spread_cuts,
+)
 from tests.planted.markets import regime_switching_bars
 
 BARS = regime_switching_bars(9, 120)
@@ -61,6 +69,26 @@ def test_anonymous_bars_keep_values_weekdays_and_months() -> None:
     for part in ("day_of_week", "month", "day", "hour", "is_leap_year"):
         assert (getattr(hidden.index, part) == getattr(BARS.index, part)).all()
     assert all(np.array_equal(getattr(hidden, f), getattr(BARS, f)) for f in BAR_FIELDS)
+
+
+@given(st.integers(0, 200))
+def test_rescaled_bars_keep_every_bit_of_ratios_dates_and_volumes(seed: int) -> None:
+    up, down = price_factors(np.random.default_rng(seed))
+    assert down < 1.0 < up
+    for factor in (up, down):
+        other = rescale(BARS, factor)
+        assert np.array_equal(other.returns(), BARS.returns())
+        assert np.array_equal(other.high / other.low, BARS.high / BARS.low)
+        assert np.array_equal(other.volume, BARS.volume)
+        assert (other.index == BARS.index).all()
+        assert other.symbol == BARS.symbol
+        assert not set(other.close) & set(BARS.close)
+
+
+@pytest.mark.parametrize("factor", [0.0, -2.0, float("nan"), float("inf")])
+def test_a_price_level_is_positive(factor: float) -> None:
+    with pytest.raises(InputError, match="usable factor"):
+        rescale(BARS, factor)
 
 
 def test_extension_goes_on_after_the_last_bar() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finchaos.core.signals import Signals
-from governance.comparison import compare
+from governance.comparison import compare, decisions_apart
 
 ROWS = 30
 
@@ -74,3 +74,18 @@ def test_missing_rows_stamps_and_fields_count() -> None:
     assert (without.rows, without.fields) == (ROWS, ("latents",))
     narrow = replace(signals, latents=np.zeros((ROWS, 1)))
     assert compare(signals, narrow, ROWS).rows == ROWS
+
+
+def test_decisions_are_apart_beyond_the_tolerance_or_in_another_regime() -> None:
+    index = pd.date_range("2024-01-01", periods=6, tz="UTC")
+    first = Signals(index, np.array([0.0, 1.0, 0.5, np.nan, np.nan, 0.2]), regime=np.zeros(6))
+    second = replace(
+        first,
+        index=index.shift(-9, freq="D"),
+        position=np.array([0.0, 1.0 + 1e-9, 0.6, np.nan, 0.0, 0.2]),
+        regime=np.array([0, 0, 0, 0, 0, 1]),
+    )
+    apart, gaps = decisions_apart(first, second, tolerance=1e-6)
+    assert apart.tolist() == [False, False, True, False, True, True]
+    assert gaps.tolist() == pytest.approx([0.0, 1e-9, 0.1, 0.0, np.inf, 0.0])
+    assert decisions_apart(first, replace(first, regime=None), tolerance=1e-6)[0].all()

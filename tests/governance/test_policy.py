@@ -96,6 +96,37 @@ def test_evidence_that_fails_its_own_check_is_not_believed(tmp_path):
     assert "own check" in judged.findings[0].statement
 
 
+@pytest.mark.parametrize(
+    ("operator", "values", "observed", "verdict"),
+    [
+        (">=", (-0.1, -2.0, 0.5), -2.0, "fail"),
+        (">=", (3.0, 0.2, 1.0), 0.2, "pass"),
+        ("<=", (0.1, 2.0, -5.0), 2.0, "fail"),
+        ("<", (-3.0, 0.0, -1.0), 0.0, "fail"),
+        (">", (0.4, 0.3, 9.0), 0.3, "pass"),
+        ("==", (0.0, 3.0, -7.0), -7.0, "fail"),
+        ("between", (1.2, -0.5, 0.5), -0.5, "fail"),
+        ("between", (0.5, 0.9, 0.2), 0.9, "pass"),
+    ],
+)
+def test_of_several_in_a_slice_the_worst_is_observed(tmp_path, operator, values, observed, verdict):
+    path = tmp_path / "house.yaml"
+    fill = {"limit": 0, "on": "value", "severity": "high", "breach": "fail", "missing": "block"}
+    upper = ", upper: 1" if operator == "between" else ""
+    text = RULES.format(**fill).replace('operator: ">="', f'operator: "{operator}"{upper}')
+    path.write_text(text)
+    pack = load_policy(str(path))
+    windows = [f"20{year}-01-03" for year in (10, 11, 12)]
+    for order in itertools.permutations(values):
+        items = [
+            item.model_copy(update={"window": item.window.model_copy(update={"end": end})})
+            for item, end in zip(map(evidence, order), windows, strict=True)
+        ]
+        (finding,) = pack.judge(items).findings
+        assert (finding.observed, finding.verdict) == (observed, verdict)
+        assert len(finding.evidence) == 3
+
+
 def test_slices_are_selected(tmp_path):
     pack = policy(tmp_path)
     judged = pack.judge([evidence(0.5), evidence(-9.0, fold="1")])

@@ -136,6 +136,39 @@ class LooksUpSignals(VolatilityRegime):
         return _flat_where(super().signals(bars), np.asarray(bad))
 
 
+@dataclass(frozen=True)
+class LooksUpByClose(VolatilityRegime):
+    """Flat before every falling bar of its own copy of the market, found by the current close.
+
+    With ``or_date`` it looks up the date where no close matches. Causal where nothing matches.
+    """
+
+    panel: Bars | None = None
+    or_date: bool = False
+
+    def _settings(self) -> dict[str, object]:
+        settings = super()._settings()
+        return {**settings, "panel": self.panel.digest if self.panel else ""}
+
+    def signals(self, bars: Bars) -> Signals:
+        assert self.panel is not None
+        falls = _next(self.panel.close) < self.panel.close
+        known = dict(zip(self.panel.close.tolist(), falls.tolist(), strict=True))
+        dated = dict(zip(self.panel.index, falls.tolist(), strict=True)) if self.or_date else {}
+        flat = [
+            known.get(close, dated.get(stamp, False))
+            for stamp, close in zip(bars.index, bars.close.tolist(), strict=True)
+        ]
+        return _flat_where(super().signals(bars), np.array(flat))
+
+
+class ReadsThePriceLevel(VolatilityRegime):
+    """Flat while the close is above 100, knowing nothing of the future."""
+
+    def signals(self, bars: Bars) -> Signals:
+        return _flat_where(super().signals(bars), bars.close > 100.0)
+
+
 class RefusesJumps(VolatilityRegime):
     """Raises on any return beyond 50 % instead of answering."""
 

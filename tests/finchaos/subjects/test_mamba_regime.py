@@ -14,10 +14,18 @@ from finchaos.core.errors import DataError, DocumentError, InputError, UnknownNa
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability
 from finchaos.subjects.mamba_regime import MambaRegime, build
-from governance.alterations import ALTERATIONS, alter_future, anonymous
+from governance.alterations import (
+    ALTERATIONS,
+    alter_future,
+    anonymous,
+    price_factors,
+    rescale,
+)
+from governance.checks.point_in_time import PointInTime
 from governance.comparison import compare
 from governance.observe import observe, violations
 from tests.finchaos.subjects.small import PARAMS, TRAINING_BARS, market, trained, untrained
+from tests.planted.measurements import context_of, measure
 
 WARMUP = PARAMS["warmup_bars"]
 
@@ -50,6 +58,27 @@ def test_stressed_bars_are_the_volatile_ones_and_hold_less() -> None:
         > 0.5
         > signals.position[after][stressed].mean() * 5
     )
+
+
+@pytest.mark.parametrize("factor", price_factors(np.random.default_rng(4)))
+def test_the_price_level_does_not_matter(factor: float) -> None:
+    other = trained().signals(rescale(market(), factor))
+    assert compare(trained().signals(market()), other, len(market())).rows == 0
+
+
+@pytest.mark.parametrize("factor", [1.37, 0.71])
+def test_a_price_level_that_rounds_moves_the_last_digits_alone(factor: float) -> None:
+    plain, other = trained().signals(market()), trained().signals(rescale(market(), factor))
+    np.testing.assert_array_equal(other.regime, plain.regime)
+    np.testing.assert_allclose(other.stress_probability, plain.stress_probability, atol=1e-9)
+    np.testing.assert_allclose(other.latents, plain.latents, atol=1e-9)
+
+
+def test_point_in_time_finds_no_price_level() -> None:
+    found = measure(PointInTime(windows=0), untrained(), context_of(market(), first_test=702))
+    for where in ({}, {"names": "withheld"}):
+        assert found.value("rescaled_changed_rows", **where) == 0
+        assert found.value("rescaled_max_position_change", **where) == 0
 
 
 def test_an_untrained_model_says_so() -> None:

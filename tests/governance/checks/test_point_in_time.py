@@ -11,6 +11,7 @@ import pytest
 from finchaos.core.bars import Bars
 from finchaos.core.subject import Capability
 from governance.alterations import ALTERATIONS
+from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context
 from governance.checks.point_in_time import PointInTime
 from tests.planted import leaks
@@ -116,6 +117,54 @@ def test_signals_looked_up_by_date_are_found(context: Context) -> None:
     found = measure(CHECK, leaks.LooksUpSignals(), context)
     assert found.value("changed_rows") == 0
     assert found.value("anonymous_changed_rows") > 0
+
+
+def test_foresight_looked_up_by_close_is_found_at_another_price_level(
+    context: Context, bars: Bars
+) -> None:
+    found = measure(CHECK, leaks.LooksUpByClose(panel=bars), context)
+    for blind in ("changed_rows", "refit_changed_rows", "anonymous_changed_rows", "failed_calls"):
+        assert found.value(blind) == 0
+    for where in ({}, {"names": "withheld"}):
+        assert found.value("rescaled_changed_rows", **where) > 100
+        assert found.value("rescaled_max_position_change", **where) == 1.0
+
+
+def test_foresight_by_close_or_else_by_date_is_found_once_both_are_withheld(
+    context: Context, bars: Bars
+) -> None:
+    found = measure(CHECK, leaks.LooksUpByClose(panel=bars, or_date=True), context)
+    assert found.value("anonymous_changed_rows") == 0
+    assert found.value("rescaled_changed_rows") == 0
+    assert found.value("rescaled_changed_rows", names="withheld") > 100
+
+
+def test_inputs_that_depend_on_the_price_level_show_there_alone(context: Context) -> None:
+    found = measure(CHECK, leaks.ReadsThePriceLevel(), context)
+    loud = {e.metric for e in found if e.value}
+    assert loud == {"rescaled_changed_rows", "rescaled_max_position_change"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_threshold_that_equals_a_training_value_is_quiet_at_another_level(
+    bars: Bars, seed: int
+) -> None:
+    # 622 rows of training leave 601 volatilities: their 80 % quantile is one of them.
+    context = context_of(bars, seed=seed, first_test=624, folds=1)
+    assert context.last_fold.train_end == 622
+    found = measure(PointInTime(windows=0), VolatilityThreshold(), context)
+    assert found.value("rescaled_changed_rows") == 0
+    assert found.value("rescaled_changed_rows", names="withheld") == 0
+
+
+def test_only_the_end_of_a_long_sample_is_rescaled(context: Context) -> None:
+    found = measure(PointInTime(rescaled_bars=200), leaks.ReadsThePriceLevel(), context)
+    rescaled = found.find("rescaled_changed_rows")
+    assert rescaled.n == 200 + VolatilityRegime().card.warmup_bars
+    assert rescaled.window.end == context.bars.index[-1].isoformat()
+    assert rescaled.window.start == context.bars.index[-rescaled.n].isoformat()
+    quiet = measure(PointInTime(rescaled_bars=200), VolatilityRegime(continuous=True), context)
+    assert quiet.value("rescaled_changed_rows") == 0
 
 
 def test_a_model_that_refuses_altered_bars_is_counted(context: Context) -> None:

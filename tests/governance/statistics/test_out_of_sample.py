@@ -89,6 +89,19 @@ def test_one_fold_equals_accounting_on_the_test_alone() -> None:
     assert np.array_equal(tested.market, moves[1:])
 
 
+def test_a_worse_regime_to_come_does_not_change_what_was_risk_off() -> None:
+    bars = memoryless_bars(1, 200)
+    regime = np.tile([0, 0, 0, 1, 1], 40)
+    worse = regime.copy()
+    worse[190:] = 3
+    context = context_of(bars)
+    plain = out_of_sample(Scripted(np.ones(200), regime=regime), context)
+    altered = out_of_sample(Scripted(np.ones(200), regime=worse), context)
+    assert np.array_equal(plain.off, regime[50:] == 1)
+    assert np.array_equal(altered.off[:140], plain.off[:140])
+    assert altered.off[140:].all()
+
+
 def test_trips_are_onsets_and_none_without_a_switch() -> None:
     bars = memoryless_bars(1, 200)
     tripped = np.zeros(200, dtype=bool)

@@ -125,14 +125,37 @@ def test_length_must_agree() -> None:
         score_alarms(np.zeros(3, dtype=bool), (), days(4))
 
 
-def test_risk_off_is_the_most_stressed_regime_as_issued() -> None:
+def test_risk_off_is_at_least_the_worst_regime_of_training_as_issued() -> None:
     regime = np.array([0, 2, 1, 2, 0, 1])
     signals = Signals(days(6), np.ones(6), stress_probability=np.zeros(6), regime=regime)
     assert risk_off(signals, trained_rows=3).tolist() == (regime == 2).tolist()
-    late = risk_off(signals, trained_rows=3, warmup_bars=2)
+    late = risk_off(signals, trained_rows=4, warmup_bars=2)
     assert late.nonzero()[0].tolist() == [3]
     calm = Signals(days(3), np.ones(3), regime=np.zeros(3))
     assert not risk_off(calm, trained_rows=2).any()
+    mild = Signals(days(5), np.ones(5), regime=np.array([0, 1, 0, 1, 2]))
+    assert risk_off(mild, trained_rows=3).nonzero()[0].tolist() == [1, 3, 4]
+    never = Signals(days(4), np.ones(4), regime=np.array([0, 0, 1, 0]))
+    assert risk_off(never, trained_rows=2).nonzero()[0].tolist() == [2]
+
+
+@given(
+    arrays(np.int64, 20, elements=st.integers(0, 4)),
+    arrays(np.float64, 20, elements=st.floats(-1, 1)),
+    st.integers(1, 12),
+    st.integers(12, 19),
+    st.booleans(),
+)
+def test_later_rows_do_not_settle_what_stress_is(
+    regime: np.ndarray, position: np.ndarray, trained: int, cut: int, labelled: bool
+) -> None:
+    def off(labels: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+        said = Signals(days(20), exposure, regime=labels if labelled else None)
+        return risk_off(said, trained_rows=trained, warmup_bars=1)
+
+    later = np.arange(20) >= cut
+    altered = off(np.where(later, 9, regime), np.where(later, 9.0, position))
+    assert np.array_equal(altered[:cut], off(regime, position)[:cut])
 
 
 def test_risk_off_without_regimes_is_half_the_largest_training_exposure() -> None:
