@@ -88,17 +88,19 @@ def require_separation(records: Sequence[SignOff], keyids: Sequence[str]) -> Non
 def require_independence(run: Run, role: Role, person: str) -> None:
     """Check that a validator or approver is not one of those the model card names.
 
-    The validator may be neither developer nor owner of the model, the approver not its developer.
+    Neither may be the developer or the owner of the model; those sign as developer. A card that
+    leaves a name undeclared, or names a team, bars nobody.
 
     Raises
     ------
     IntegrityError
         If they are.
     """
-    barred = {"validator": ("developer", "owner"), "approver": ("developer",)}.get(role, ())
-    for part in barred:
-        named = str(run.subject.card.get(part, ""))
-        if named and same_person(person, named):
+    if role == "developer":
+        return
+    for part in ("developer", "owner"):
+        named = str(run.subject.card.get(part, "")).strip()
+        if named.casefold() not in ("", "undeclared") and same_person(person, named):
             raise IntegrityError(
                 f"the {part} of the model cannot be its {role}",
                 got=f"{person!r}, {part} on the model card",

@@ -13,7 +13,8 @@ from governance.record import ROLES, Run
 SIGNED_PDF = "report/report.signed.pdf"
 REPORT_PDF = "report/report.pdf"
 REPORTS = ("report/report.html", REPORT_PDF)
-RENDERED = (*REPORTS, "report/report.json", "report/report.xml", "report/report.md")
+REPORT_JSON = "report/report.json"
+RENDERED = (*REPORTS, REPORT_JSON, "report/report.xml", "report/report.md")
 """What may lie among the reports, besides the signed copy."""
 STAGE = ".signing"
 """Folder of a sign-off being made; see :mod:`governance.signoff.staging`."""

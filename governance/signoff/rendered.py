@@ -8,20 +8,19 @@ from pathlib import Path
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import parse_json
 from governance.signoff.audit import Chain, locked_chain
-from governance.signoff.manifest import RENDERED, manifest
+from governance.signoff.manifest import RENDERED, REPORT_JSON, manifest
 
 ACTION = "reports rendered"
 
 
-def record_reports(folder: Path, run: str, store_root: Path, at: str) -> None:
+def record_reports(folder: Path, run_digest: str, store_root: Path, at: str) -> None:
     """Record the digests of a run's reports in the audit chain; nothing if they stand there.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
-    run : str
-        Its digest.
+    run_digest : str
     store_root : Path
     at : str
         When, ISO 8601 UTC.
@@ -29,13 +28,13 @@ def record_reports(folder: Path, run: str, store_root: Path, at: str) -> None:
     present = {path: digest for path, digest in manifest(folder).items() if path in RENDERED}
     with locked_chain(store_root) as chain:
         chain.discard_torn_tail("finchaos", at)
-        if rendered(chain.chain, run) != present:
-            chain.append(ACTION, "finchaos", {"run": run, "files": present}, at)
+        if (rendered(chain.chain, run_digest) or {}) != present:
+            chain.append(ACTION, "finchaos", {"run": run_digest, "files": present}, at)
 
 
-def rendered(chain: Chain, run: str) -> dict[str, str]:
-    """Path to SHA-256 of the reports last recorded for a run; empty if none were."""
-    found: dict[str, str] = {}
+def rendered(chain: Chain, run: str) -> dict[str, str] | None:
+    """Path to SHA-256 of the reports last recorded for a run; None if they never were."""
+    found: dict[str, str] | None = None
     for entry in chain.entries:
         if entry.action == ACTION:
             body = parse_json(entry.body)
@@ -50,10 +49,16 @@ def require_rendered(present: Mapping[str, str], chain: Chain, run: str) -> None
     Raises
     ------
     IntegrityError
-        If one is missing, was changed or was added.
+        If one is missing, was changed or was added, or the JSON report is not the run itself.
     """
+    if present.get(REPORT_JSON, run) != run:
+        raise IntegrityError(
+            f"{REPORT_JSON} is not the run",
+            expected=f"SHA-256 {run}, that of run.json",
+            got=present[REPORT_JSON],
+        )
     recorded = rendered(chain, run)
-    if not recorded:
+    if recorded is None:
         return
     found = {path: digest for path, digest in present.items() if path in RENDERED}
     for path in sorted(recorded.keys() | found.keys()):
@@ -64,3 +69,20 @@ def require_rendered(present: Mapping[str, str], chain: Chain, run: str) -> None
                 got=found.get(path, "no file"),
                 remedy="remove it and render it again with 'finchaos report'",
             )
+
+
+def require_recorded(present: Mapping[str, str], chain: Chain, run: str) -> None:
+    """Check that the chain says which reports were rendered, and that they are those.
+
+    Raises
+    ------
+    IntegrityError
+        If it does not say, or :func:`require_rendered` finds another one.
+    """
+    if rendered(chain, run) is None:
+        raise IntegrityError(
+            "nothing shows that the reports were rendered from the run",
+            expected="an entry of the audit chain with their digests",
+            remedy="remove the files below report/ and render with 'finchaos report'",
+        )
+    require_rendered(present, chain, run)

@@ -17,6 +17,7 @@ from governance.signoff.keys import Credential, Identity, certificate_digest, pu
 from governance.signoff.manifest import REPORT_PDF, REPORTS, SIGNED_PDF, manifest
 from governance.signoff.pades import Signature, with_fields, with_signature
 from governance.signoff.people import checked_name, same_person
+from governance.signoff.rendered import require_recorded
 from governance.signoff.staging import SIGN_OFF_ACTION, publish, settle, stage
 from governance.signoff.stamp import DECISIONS, sign_off_page, stamp
 from governance.signoff.trust import Roots, require_trusted, trust_label, trusted_roots
@@ -87,7 +88,8 @@ def sign(
         If the rules of :mod:`governance.signoff.duties` forbid it, or the signer is not who the
         certificate says.
     IntegrityError
-        If the run or anything signed before does not verify, or the signer is not trusted.
+        If the run or anything signed before does not verify, the signer is not trusted, or the
+        audit chain does not show that the reports were rendered from the run.
     """
     statement = _statement(run, role, person, decision, conditions, identity, now)
     if run.digest != folder.name:
@@ -163,6 +165,7 @@ def _recorded(
             expected=" or ".join(REPORTS),
             remedy="render the report of this run first",
         )
+    require_recorded(present, chain.chain, statement.run.digest)
     pdf = None
     if REPORT_PDF in present:
         pdf = _signed_pdf(folder, statement, demo=trust == "demo")

@@ -14,6 +14,7 @@ import weasyprint
 
 from governance.record import ROLES, Run
 from governance.signoff.demo import DemoAuthority, demo_folder
+from governance.signoff.rendered import record_reports
 from governance.signoff.signoff import sign
 from governance.signoff.verify import verify
 from governance.store import Store
@@ -64,6 +65,10 @@ class Case:
             **{**arguments, **changes},
         )
 
+    def record_reports(self):
+        """What ``finchaos report`` does after rendering."""
+        record_reports(self.folder, self.run.digest, self.root, NOW.isoformat())
+
     def verify(self, trust=None):
         return verify(self.folder, self.root, trust)
 
@@ -86,7 +91,7 @@ def report() -> bytes:
 def new_case(tmp_path_factory, report):
     """Make an unsigned run with a report."""
 
-    def make(pdf=True, **changes) -> Case:
+    def make(pdf=True, recorded=True, **changes) -> Case:
         case = Case(tmp_path_factory.mktemp("store"), small_run(**changes))
         Store(case.root).put(case.run, [EXHIBIT], {"seconds": {"walk_forward": 1.5}})
         (case.folder / "report").mkdir()
@@ -94,6 +99,8 @@ def new_case(tmp_path_factory, report):
         (case.folder / "report" / "report.xml").write_bytes(b"<testsuites/>")
         if pdf:
             (case.folder / "report" / "report.pdf").write_bytes(report)
+        if recorded:
+            case.record_reports()
         return case
 
     return make

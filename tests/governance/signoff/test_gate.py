@@ -73,6 +73,26 @@ def test_demo_trust_is_said():
     assert "DEMO TRUST" not in gate_code(run, verified(run, YES, YES, YES))[1]
 
 
+@pytest.mark.parametrize(
+    ("trust", "accept_demo", "code"),
+    [("demo", True, 0), ("demo", False, 11), ("CN=Bank Root", False, 0)],
+)
+def test_demo_trust_can_be_refused(trust, accept_demo, code):
+    run = small_run()
+    found = verified(run, YES, YES, YES, trust=trust)
+    got, reason = gate_code(run, found, accept_demo=accept_demo)
+    assert got == code
+    assert ("DEMO TRUST" in reason) == (trust == "demo")
+
+
+def test_refusing_demo_trust_hides_nothing_worse():
+    run = small_run(gate="closed", gate_reasons=("too risky",))
+    approved = verified(run, YES, YES, YES, trust="demo")
+    assert gate_code(run, approved, accept_demo=False)[0] == 10
+    broken = verified(run, YES, YES, YES, trust="demo", ok=False)
+    assert gate_code(run, broken, accept_demo=False)[0] == 20
+
+
 def test_a_signed_run_passes_and_a_changed_one_is_broken(signed):
     assert gate_code(signed.run, signed.verify())[0] == 0
     page = signed.folder / "report" / "report.html"
