@@ -67,7 +67,8 @@ def require_rendered(present: Mapping[str, str], chain: Chain, run: str) -> None
                 f"{path} is not what was rendered from the run",
                 expected=f"SHA-256 {recorded.get(path, 'of no such file')}",
                 got=found.get(path, "no file"),
-                remedy="remove it and render it again with 'finchaos report'",
+                remedy="restore it, or before anybody signs remove it and render it again "
+                "with 'finchaos report'",
             )
 
 

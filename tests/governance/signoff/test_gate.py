@@ -99,4 +99,4 @@ def test_a_signed_run_passes_and_a_changed_one_is_broken(signed):
     page.write_bytes(page.read_bytes() + b" ")
     code, reason = gate_code(signed.run, signed.verify())
     assert code == 20
-    assert "report/report.html was changed" in reason
+    assert "report/report.html is not what was rendered" in reason
