@@ -85,9 +85,9 @@ class MambaRegime:
             owner=settings.owner,
             developer=settings.developer,
             limitations=(
-                "Its settings were chosen on S&P 500 bars of 1973 to 2005, and the years 2006 to 2018 "
-                "were looked at four times meanwhile, not without effect: results there, and stress "
-                "scenarios before 2019, are kinder than a first look would be.",
+                "Its settings were chosen on S&P 500 bars of 1973 to 2005, and the years 2006 to "
+                "2018 were looked at four times meanwhile, not without effect: results there, and "
+                "stress scenarios before 2019, are kinder than a first look would be.",
                 "It detects volatility, not direction: it leaves after a crash has begun and "
                 "returns late.",
                 "Regimes come from the training window alone; a level of volatility that the "
