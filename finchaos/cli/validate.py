@@ -95,9 +95,9 @@ def report(
 def _render(
     stored: Any, formats: tuple[str, ...], say: Any, out: Path | None = None
 ) -> dict[str, str]:
-    """Write the formats that are not there yet; a report already rendered is never replaced."""
+    """Write the formats that are not there as they were rendered; what is intact is kept."""
     from finchaos.core import registry
-    from governance.signoff.rendered import record_reports
+    from governance.signoff.rendered import intact_reports, record_reports, require_no_others
     from reports import render_all
 
     say("render the report", 0, 1)
@@ -106,12 +106,15 @@ def _render(
         name: folder / f"report.{registry.module('reports.formats', name).EXTENSION}"
         for name in formats
     }
-    wanted = tuple(name for name, path in paths.items() if out is not None or not path.exists())
+    intact = set() if out is not None else intact_reports(stored.folder, stored.run.digest)
+    wanted = tuple(name for name, path in paths.items() if path.name not in intact)
     if wanted and out is None and (stored.folder / "signoffs").exists():
         raise InputError(
             "this run is signed, and a report added now would break its signatures",
             remedy="name another folder with --out",
         )
+    if wanted and out is None:
+        require_no_others(stored.folder, intact | {paths[name].name for name in wanted})
     for name, data in render_all(stored.run, stored.exhibits, wanted).items():
         write_atomic(paths[name], data)
     if wanted and out is None:

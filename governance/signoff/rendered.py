@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import parse_json
-from governance.signoff.audit import Chain, locked_chain
+from governance.signoff.audit import Chain, locked_chain, read_chain
 from governance.signoff.manifest import RENDERED, REPORT_JSON, manifest
 
 ACTION = "reports rendered"
@@ -30,6 +30,30 @@ def record_reports(folder: Path, run_digest: str, store_root: Path, at: str) -> 
         chain.discard_torn_tail("finchaos", at)
         if (rendered(chain.chain, run_digest) or {}) != present:
             chain.append(ACTION, "finchaos", {"run": run_digest, "files": present}, at)
+
+
+def intact_reports(folder: Path, run_digest: str) -> set[str]:
+    """Names of the reports that are there with the bytes recorded when they were rendered."""
+    recorded = rendered(read_chain(folder.parent), run_digest) or {}
+    present = manifest(folder)
+    return {Path(path).name for path in recorded if recorded[path] == present.get(path)}
+
+
+def require_no_others(folder: Path, names: Collection[str]) -> None:
+    """Check that no report lies there but these, so that a swapped one is never recorded.
+
+    Raises
+    ------
+    IntegrityError
+        If another one does.
+    """
+    reports = {path for path in manifest(folder) if path in RENDERED}
+    if others := sorted(path for path in reports if Path(path).name not in names):
+        raise IntegrityError(
+            "there are reports that were not rendered from the run, or were changed since",
+            got=", ".join(others),
+            remedy="remove them, or render those formats too",
+        )
 
 
 def rendered(chain: Chain, run: str) -> dict[str, str] | None:

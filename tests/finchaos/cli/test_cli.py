@@ -175,6 +175,25 @@ def test_a_signed_run_is_not_added_to(place, validated, tmp_path):
     assert invoke("verify", "latest", *where).exit_code == 0
 
 
+def test_a_swapped_report_is_never_recorded_as_rendered(place, validated, tmp_path):
+    import shutil
+
+    store = tmp_path / "runs"
+    shutil.copytree(place / "runs", store)
+    where = ("--store", str(store))
+    reports = store / validated["run"] / "report"
+    genuine = (reports / "report.html").read_bytes()
+    (reports / "report.html").write_bytes(b"<h1>ALL GREEN</h1>")
+    (reports / "report.md").unlink()
+    done = invoke("report", "latest", "--format", "markdown", *where)
+    assert done.exit_code == 20
+    assert "report.html" in done.stderr
+    done = invoke("report", "latest", "--format", "markdown", "--format", "html", *where)
+    assert done.exit_code == 0, done.output
+    assert (reports / "report.html").read_bytes() == genuine
+    assert invoke("verify", "latest", *where).exit_code == 0
+
+
 def test_every_alternative_in_the_template_is_a_valid_plan():
     import re
 
