@@ -1,0 +1,178 @@
+"""Checks of the tensors of a scan before anything is computed: names, types, shapes, values.
+
+A shape is given as a legend, ``"b t h p"``: a letter stands for one size, the same for all tensors
+of a call. Values are not looked at while a program is traced or exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from finchaos.core.errors import InputError
+
+_ACTIVATIONS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+_INTEGERS = (torch.int32, torch.int64)
+
+Named = Mapping[str, Tensor | None]
+"""Tensors by name; None where an optional one was not given."""
+
+
+def parameter_dtype(activation: torch.dtype) -> torch.dtype:
+    """Type of parameters and states beside activations of a type, and of all accumulation."""
+    return torch.float64 if activation == torch.float64 else torch.float32
+
+
+def check_types(activations: Named, parameters: Named) -> None:
+    """Refuse mixed types and devices.
+
+    Raises
+    ------
+    InputError
+        Naming the tensor, unless all activations have the type of the first, the parameters that
+        of :func:`parameter_dtype`, and all are on one device.
+    """
+    first_name, first = next((name, v) for name, v in activations.items() if v is not None)
+    if first.dtype not in _ACTIVATIONS:
+        raise InputError(
+            f"{first_name} has a type that no scan takes",
+            expected=" or ".join(map(_short, _ACTIVATIONS)),
+            got=_short(first.dtype),
+        )
+    wanted = dict.fromkeys(activations, first.dtype)
+    wanted |= dict.fromkeys(parameters, parameter_dtype(first.dtype))
+    for name, tensor in (*activations.items(), *parameters.items()):
+        if tensor is None:
+            continue
+        if tensor.dtype != wanted[name]:
+            raise InputError(
+                f"{name} does not fit the type of {first_name}, {_short(first.dtype)}",
+                expected=_short(wanted[name]),
+                got=_short(tensor.dtype),
+                remedy=f"convert {name}; parameters and states stay in float32 beside activations "
+                "of lower precision",
+            )
+        if tensor.device != first.device:
+            raise InputError(
+                f"{name} is on another device than {first_name}",
+                expected=str(first.device),
+                got=str(tensor.device),
+            )
+
+
+def check_shapes(tensors: Mapping[str, tuple[Tensor | None, str]]) -> dict[str, int]:
+    """Sizes by letter.
+
+    Parameters
+    ----------
+    tensors : mapping of str to (torch.Tensor or None, str)
+        Tensor and legend by name; the first to use a letter sets its size.
+
+    Raises
+    ------
+    InputError
+        Naming the tensor that does not fit the ones before it, or has a size of zero.
+
+    Examples
+    --------
+    >>> check_shapes({"x": (torch.ones(2, 5, 3), "b t d"), "A": (torch.ones(3, 4), "d n")})
+    {'b': 2, 't': 5, 'd': 3, 'n': 4}
+    """
+    sizes: dict[str, int] = {}
+    for name, (tensor, legend) in tensors.items():
+        if tensor is None:
+            continue
+        letters, shape = legend.split(), tuple(tensor.shape)
+        known = [sizes.get(letter, letter) for letter in letters]
+        fits = len(shape) == len(letters) and all(
+            size in (want, letter) or (want == letter and size > 0)
+            for size, want, letter in zip(shape, known, letters, strict=True)
+        )
+        if not fits:
+            raise InputError(
+                f"{name} has a shape that does not fit",
+                expected=f"({', '.join(letters)}) = ({', '.join(map(str, known))}), no size zero",
+                got=str(shape),
+            )
+        sizes |= dict(zip(letters, shape, strict=True))
+    return sizes
+
+
+def check_finite(tensors: Named) -> None:
+    """Refuse NaN and infinity.
+
+    Raises
+    ------
+    InputError
+        Naming the tensor and the first place.
+    """
+    if not values_are_known():
+        return
+    for name, tensor in tensors.items():
+        # A finite sum has finite terms only, and costs one reading. Else look at each.
+        if tensor is None or bool(torch.isfinite(tensor.detach().sum())):
+            continue
+        bad = ~torch.isfinite(tensor.detach())
+        if bool(bad.any()):
+            place = tuple(bad.nonzero()[0].tolist())
+            raise InputError(
+                f"{name} holds {int(bad.sum())} values that are not finite",
+                got=f"{float(tensor.detach()[place])} at {place}",
+                remedy="clean the input, or look where it was computed",
+            )
+
+
+def check_lengths(lengths: Tensor | None, batch: int, steps: int) -> None:
+    """Refuse lengths that are not one integer from 0 to ``steps`` for each sequence.
+
+    Raises
+    ------
+    InputError
+    """
+    if lengths is None:
+        return
+    if lengths.dtype not in _INTEGERS or tuple(lengths.shape) != (batch,):
+        raise InputError(
+            "lengths must hold one integer for each sequence",
+            expected=f"int64 or int32 of shape ({batch},)",
+            got=f"{_short(lengths.dtype)} of shape {tuple(lengths.shape)}",
+        )
+    if values_are_known() and bool(((lengths < 0) | (lengths > steps)).any()):
+        raise InputError(
+            "lengths must lie within the sequences",
+            expected=f"from 0 to {steps}",
+            got=str(lengths.tolist()),
+        )
+
+
+def check_keep(keep: Sequence[int] | Tensor | None, steps: int) -> list[int] | None:
+    """The steps whose states are kept, as integers.
+
+    Raises
+    ------
+    InputError
+        If they do not increase or lie outside the sequence.
+    """
+    if keep is None:
+        return None
+    kept = [int(t) for t in keep]
+    increasing = all(a < b for a, b in pairwise(kept))
+    if not increasing or (kept and not 0 <= kept[0] <= kept[-1] < steps):
+        raise InputError(
+            "keep must hold increasing step indices within the sequence",
+            expected=f"integers from 0 to {steps - 1}, each once",
+            got=str(kept),
+        )
+    return kept
+
+
+def values_are_known() -> bool:
+    """Whether tensors have values to look at: not while a program is traced or exported."""
+    return not torch.compiler.is_compiling()
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
