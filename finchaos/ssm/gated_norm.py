@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from finchaos.ssm.inputs import parameter_dtype
 from finchaos.ssm.mamba import NORM_EPSILON
-from finchaos.ssm.ssd_inputs import parameter_dtype
 
 
 class GatedRMSNorm(nn.Module):

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.scan import DEFAULT_BACKEND, check_backend, selective_scan, selective_step
+from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.conv import causal_conv, causal_conv_step
+from finchaos.ssm.inputs import check_layer_input, parameter_dtype
+from finchaos.ssm.scan import selective_scan, selective_step
 
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
 NORM_EPSILON = 1e-5
@@ -49,7 +53,7 @@ class MambaConfig:
     d_state: int = 16
     d_conv: int = 4
     expand: int = 2
-    backend: str = DEFAULT_BACKEND
+    backend: str = AUTO
 
     def __post_init__(self) -> None:
         if min(self.d_model, self.d_state, self.d_conv, self.expand) < 1:
@@ -126,46 +130,59 @@ class Mamba(nn.Module):
         rates = torch.arange(1, self.config.d_state + 1, dtype=torch.float64)
         self.A_log.copy_(torch.log(rates).expand_as(self.A_log))
         self.D.fill_(1.0)
+        for kept_whole in (self.A_log, self.D):
+            kept_whole._no_weight_decay = True  # type: ignore[attr-defined]
 
     def initial_state(self, batch: int) -> MambaState:
         """The state before anything was seen."""
-        config, like = self.config, self.D
+        config, like = self.config, self.A_log
+        exact = parameter_dtype(like.dtype)
         return MambaState(
-            like.new_zeros(batch, config.d_conv - 1, config.d_inner),
-            like.new_zeros(batch, config.d_inner, config.d_state),
+            like.new_zeros(batch, config.d_conv - 1, config.d_inner, dtype=exact),
+            like.new_zeros(batch, config.d_inner, config.d_state, dtype=exact),
         )
 
-    def forward(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
+    def forward(
+        self, x: Tensor, state: MambaState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, MambaState]:
         """Mix a sequence, from ``state`` or from nothing.
 
         Parameters
         ----------
         x : torch.Tensor, shape (b, t, m)
+            t >= 1.
         state : MambaState, optional
+        lengths : torch.Tensor of integers, shape (b,), optional
+            Steps from there on are padding: their outputs are zero, and the state is that after
+            ``lengths`` steps.
 
         Returns
         -------
         (torch.Tensor, shape (b, t, m), MambaState)
+
+        Raises
+        ------
+        InputError
+            If a tensor has another shape or type, or holds NaN or infinity.
         """
+        check_layer_input(x, "b t m", self.in_proj.weight)
         state = self.initial_state(len(x)) if state is None else state
         u, z = self.in_proj(x).chunk(2, dim=-1)
-        padded = torch.cat([state.conv, u], dim=1)
-        u = silu(self.conv1d(padded.transpose(1, 2)).transpose(1, 2))
-        delta, B, C = self._selection(u)
-        y, ssm = selective_scan(
+        u, conv = causal_conv(
             u,
-            delta,
-            self._rates(),
-            B,
-            C,
-            self.D,
-            z,
-            delta_bias=self.dt_proj.bias,
-            delta_softplus=True,
-            initial_state=state.ssm,
+            *self._kernel(u),
+            activation="silu",
+            initial_state=state.conv,
+            lengths=lengths,
             backend=self.config.backend,
         )
-        return self.out_proj(y), MambaState(padded[:, x.shape[1] :], ssm)
+        out = selective_scan(
+            **self._scan_inputs(u, z),
+            initial_state=state.ssm,
+            lengths=lengths,
+            backend=self.config.backend,
+        )
+        return self.out_proj(out.y), MambaState(conv, out.last_state)
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """Mix one time step; the same numbers as ``forward`` up to rounding.
@@ -175,34 +192,40 @@ class Mamba(nn.Module):
         x : torch.Tensor, shape (b, m)
         state : MambaState
             Left unchanged.
-        """
-        u, z = self.in_proj(x).chunk(2, dim=-1)
-        window = torch.cat([state.conv, u.unsqueeze(1)], dim=1)
-        u = silu(self.conv1d(window.transpose(1, 2)).squeeze(-1))
-        delta, B, C = self._selection(u)
-        y, ssm = selective_step(
-            u,
-            delta,
-            self._rates(),
-            B,
-            C,
-            self.D,
-            z,
-            state=state.ssm,
-            delta_bias=self.dt_proj.bias,
-            delta_softplus=True,
-        )
-        return self.out_proj(y), MambaState(window[:, 1:], ssm)
 
-    def _selection(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step size before its bias, and the maps B and C, all chosen by the input."""
-        config = self.config
+        Raises
+        ------
+        InputError
+            As ``forward``.
+        """
+        check_layer_input(x, "b m", self.in_proj.weight)
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        u, conv = causal_conv_step(u, *self._kernel(u), activation="silu", state=state.conv)
+        y, ssm = selective_step(**self._scan_inputs(u, z), state=state.ssm)
+        return self.out_proj(y), MambaState(conv, ssm)
+
+    def _kernel(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight (d w) and bias (d) of the convolution."""
+        exact = parameter_dtype(like.dtype)
+        bias = self.conv1d.bias
+        return self.conv1d.weight.squeeze(1).to(exact), None if bias is None else bias.to(exact)
+
+    def _scan_inputs(self, u: Tensor, z: Tensor) -> dict[str, Any]:
+        """Arguments of the scan by name: the input chooses its step sizes, B and C."""
+        config, exact = self.config, parameter_dtype(u.dtype)
         sizes = [config.dt_rank, config.d_state, config.d_state]
         low_rank, B, C = self.x_proj(u).split(sizes, dim=-1)
-        return linear(low_rank, self.dt_proj.weight), B, C
-
-    def _rates(self) -> Tensor:
-        return -torch.exp(self.A_log)
+        return {
+            "u": u,
+            "delta": linear(low_rank, self.dt_proj.weight),
+            "A": -torch.exp(self.A_log.to(exact)),
+            "B": B,
+            "C": C,
+            "D": self.D.to(exact),
+            "z": z,
+            "delta_bias": self.dt_proj.bias.to(exact),
+            "delta_softplus": True,
+        }
 
 
 class RMSNorm(nn.Module):
@@ -245,9 +268,11 @@ class MambaBlock(nn.Module):
         """The state before anything was seen."""
         return self.mixer.initial_state(batch)
 
-    def forward(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
-        """Transform a sequence, shape (b, t, m)."""
-        mixed, state = self.mixer(self.norm(x), state)
+    def forward(
+        self, x: Tensor, state: MambaState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, MambaState]:
+        """Transform a sequence, shape (b, t, m); parameters as those of the mixer."""
+        mixed, state = self.mixer(self.norm(x), state, lengths)
         return x + mixed, state
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:

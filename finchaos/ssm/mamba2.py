@@ -13,14 +13,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, silu
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.conv import causal_conv, causal_conv_step
 from finchaos.ssm.gated_norm import GatedRMSNorm
+from finchaos.ssm.inputs import check_layer_input, parameter_dtype
 from finchaos.ssm.mamba import RMSNorm
 from finchaos.ssm.ssd import NO_LIMIT, ssd_scan, ssd_step
-from finchaos.ssm.ssd_inputs import check_finite, check_lengths, check_types, parameter_dtype
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,17 @@ class Mamba2(nn.Module):
         InputError
             If a tensor has another shape or type, or holds NaN or infinity.
         """
-        self._check(x, axes=3)
+        check_layer_input(x, "b t m", self.in_proj.weight)
         state = self.initial_state(len(x)) if state is None else state
         z, mixed, dt = self._project(x)
-        mixed, conv = _causal_conv(mixed, *self._kernel(mixed), state.conv, lengths)
+        mixed, conv = causal_conv(
+            mixed,
+            *self._kernel(mixed),
+            activation="silu",
+            initial_state=state.conv,
+            lengths=lengths,
+            backend=self.config.backend,
+        )
         out = ssd_scan(
             **self._scan_inputs(mixed, dt, z),
             initial_state=state.ssm,
@@ -256,28 +263,13 @@ class Mamba2(nn.Module):
         InputError
             As ``forward``.
         """
-        self._check(x, axes=2)
+        check_layer_input(x, "b m", self.in_proj.weight)
         z, mixed, dt = self._project(x)
-        row, conv = _causal_conv(mixed.unsqueeze(1), *self._kernel(mixed), state.conv)
-        mixed = row.squeeze(1)
+        mixed, conv = causal_conv_step(
+            mixed, *self._kernel(mixed), activation="silu", state=state.conv
+        )
         y, ssm = ssd_step(**self._scan_inputs(mixed, dt, z), state=state.ssm)
         return self._finish(y, z), Mamba2State(conv, ssm)
-
-    def _check(self, x: Tensor, axes: int) -> None:
-        m = self.config.d_model
-        if x.dim() != axes or x.shape[-1] != m or not x.numel():
-            legend = "(b, t, m)" if axes == 3 else "(b, m)"
-            raise InputError(
-                "x has a shape that does not fit the layer",
-                expected=f"{legend} with m = {m}, no size zero",
-                got=str(tuple(x.shape)),
-            )
-        weight = self.in_proj.weight.dtype
-        if x.dtype != weight and not torch.is_autocast_enabled(x.device.type):
-            raise InputError(
-                "x has another type than the weights", expected=str(weight), got=str(x.dtype)
-            )
-        check_finite({"x": x})
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gate (.. d), input of the convolution (.. c), step size before its bias (.. h)."""
@@ -319,36 +311,6 @@ class Mamba2(nn.Module):
 def _parted(channels: Tensor, parts: int) -> Tensor:
     """The last axis as ``parts`` neighbouring parts, an axis before it."""
     return channels.view(*channels.shape[:-1], parts, -1)
-
-
-def _causal_conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    state: Tensor,
-    lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Convolution of x (b t c) with weight (c w), through silu, and the last w - 1 inputs."""
-    batch, steps, channels = x.shape
-    width = weight.shape[1] - 1
-    if tuple(state.shape) != (batch, width, channels):
-        raise InputError(
-            "the state of the convolution has a shape that does not fit",
-            expected=f"({batch}, {width}, {channels})",
-            got=str(tuple(state.shape)),
-        )
-    check_types({"x": x}, {"the state of the convolution": state})
-    check_finite({"the state of the convolution": state})
-    check_lengths(lengths, batch, steps)
-    with torch.autocast(x.device.type, enabled=False):
-        padded = torch.cat([state, x.to(weight.dtype)], dim=1)
-        y = conv1d(padded.transpose(1, 2), weight.unsqueeze(1), bias, groups=channels)
-        if lengths is None:
-            last = padded[:, steps:]
-        else:
-            rows = lengths.unsqueeze(-1) + torch.arange(width, device=x.device)
-            last = padded.gather(1, rows.unsqueeze(-1).expand(-1, -1, channels))
-        return silu(y.transpose(1, 2)).to(x.dtype), last
 
 
 class Mamba2Block(nn.Module):

@@ -16,60 +16,32 @@ arXiv:2312.00752, eq. 2a-2b with the simplified Euler B of its reference code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu, softplus
 
-from finchaos.core.errors import InputError, UnknownNameError
+from finchaos.core.errors import InputError
+from finchaos.ssm import cuda, native
+from finchaos.ssm.backends import AUTO, choose_backend
+from finchaos.ssm.inputs import (
+    ScanOutput,
+    check_finite,
+    check_keep,
+    check_lengths,
+    check_shapes,
+    check_types,
+    padding,
+    parameter_dtype,
+    refuse_growth,
+    values_are_known,
+)
+from finchaos.ssm.reference import reference_recurrence
 from finchaos.ssm.sequential import sequential_recurrence
 
-Recurrence = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-DEFAULT_BACKEND = "torch"
-
-
-def reference_recurrence(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The recurrence as it is written, differentiated by autograd: the definition of truth.
-
-    Run it in float64. ``unbind`` instead of indexing keeps the backward pass linear in time.
-    """
-    outputs = []
-    rows = zip(u.unbind(1), delta.unbind(1), B.unbind(1), C.unbind(1), strict=True)
-    for u_t, delta_t, B_t, C_t in rows:
-        decay = torch.exp(delta_t.unsqueeze(-1) * A)
-        state = decay * state + (delta_t * u_t).unsqueeze(-1) * B_t.unsqueeze(1)
-        outputs.append((state * C_t.unsqueeze(1)).sum(-1))
-    return torch.stack(outputs, 1), state
-
-
-_BACKENDS: dict[str, Recurrence] = {
-    "reference": reference_recurrence,
-    "torch": sequential_recurrence,
-}
-
-
-def available_backends() -> tuple[str, ...]:
-    """Names that ``backend`` takes in this installation."""
-    return tuple(sorted(_BACKENDS))
-
-
-def check_backend(name: str) -> str:
-    """The name itself if that backend exists here.
-
-    Raises
-    ------
-    UnknownNameError
-        Nothing stands in for a backend that is absent.
-    """
-    if name not in _BACKENDS:
-        raise UnknownNameError(
-            f"no scan backend {name!r} here", expected=f"one of {', '.join(available_backends())}"
-        )
-    return name
+_PLAIN = {"reference": reference_recurrence, "torch": sequential_recurrence}
+_COMPILED = {"cpu": native.selective_scan, "cuda": cuda.selective_scan}
 
 
 def selective_scan(
@@ -84,18 +56,22 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     initial_state: Tensor | None = None,
-    backend: str = DEFAULT_BACKEND,
-) -> tuple[Tensor, Tensor]:
+    lengths: Tensor | None = None,
+    keep: Sequence[int] | None = None,
+    backend: str = AUTO,
+) -> ScanOutput:
     """Run the recurrence over time.
 
     Parameters
     ----------
     u : torch.Tensor, shape (b, t, d)
-        Input of each channel, t >= 1.
+        Input of each channel, t >= 1. With ``delta``, ``B``, ``C`` and ``z`` it shares a dtype:
+        float64, float32, or bfloat16 and float16, which are computed in float32.
     delta : torch.Tensor, shape (b, t, d)
         Step size, not negative once bias and softplus have been applied.
     A : torch.Tensor, shape (d, n)
-        Continuous-time decay rates, negative.
+        Continuous-time decay rates, negative. Like ``D``, ``delta_bias`` and ``initial_state``
+        float64 where ``u`` is, float32 otherwise.
     B, C : torch.Tensor, shape (b, t, n)
         Input and output maps, shared by the channels.
     D : torch.Tensor, shape (d,), optional
@@ -107,35 +83,59 @@ def selective_scan(
         Whether softplus is applied to ``delta + delta_bias``.
     initial_state : torch.Tensor, shape (b, d, n), optional
         State before the first step, zero by default.
+    lengths : torch.Tensor of integers, shape (b,), optional
+        Steps of each row, from 1 to t; what follows is padding and is not read.
+    keep : sequence of int, optional
+        Steps, increasing, whose states are wanted.
     backend : str
-        One of :func:`available_backends`.
+        See :mod:`finchaos.ssm.backends`.
 
     Returns
     -------
-    y : torch.Tensor, shape (b, t, d)
-    last_state : torch.Tensor, shape (b, d, n)
-        Differentiable, so that a sequence may be cut and continued.
+    ScanOutput
 
     Raises
     ------
-    UnknownNameError
-        If the backend is absent.
+    UnknownNameError, MissingDependencyError
+        If there is no such backend, or not here.
     InputError
-        If shapes do not fit or a step size is negative.
+        If a tensor does not fit, mixes dtypes, holds NaN or infinity, or a step size is negative.
+
+    Notes
+    -----
+    Memory for the gradient, beside the inputs: one state (d n numbers) in 32 steps.
 
     Examples
     --------
     >>> ones = torch.ones(1, 3, 1, dtype=torch.float64)
-    >>> y, last = selective_scan(ones, ones, -ones[0, :1], ones, ones)
+    >>> y, last, _ = selective_scan(ones, ones, -ones[0, :1], ones, ones)
     >>> [round(float(v), 4) for v in y.flatten()]
     [1.0, 1.3679, 1.5032]
     """
-    recurrence = _BACKENDS[check_backend(backend)]
-    _check_shapes(u, delta, A, B, C, z)
-    delta = step_size(delta, delta_bias, delta_softplus)
-    state = u.new_zeros(u.shape[0], *A.shape) if initial_state is None else initial_state
-    y, last = recurrence(u, delta, A, B, C, state)
-    return skip_and_gate(y, u, D, z), last
+    moving = {"u": u, "delta": delta, "B": B, "C": C, "z": z}
+    fixed = {"A": A, "D": D, "delta_bias": delta_bias, "initial_state": initial_state}
+    sizes = _check("b t", moving, fixed)
+    check_lengths(lengths, sizes["b"], sizes["t"])
+    kept = check_keep(keep, sizes["t"])
+    name = choose_backend(backend, u.device).name
+    with torch.autocast(u.device.type, enabled=False):
+        if name in _COMPILED:
+            return _COMPILED[name](
+                u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, lengths, kept
+            )
+        exact = parameter_dtype(u.dtype)
+        step = step_size(delta, delta_bias, delta_softplus)
+        after = padding(lengths, sizes["t"])
+        if after is not None:
+            # A step of size zero neither decays nor drives: the state stays, bit for bit.
+            step = step.masked_fill(after.unsqueeze(-1), 0.0)
+        drive = u.to(exact)
+        state = drive.new_zeros(len(u), *A.shape) if initial_state is None else initial_state
+        y, last, states = _PLAIN[name](drive, step, A, B.to(exact), C.to(exact), state, kept)
+        y = skip_and_gate(y, drive, D, z)
+        if after is not None:
+            y = y.masked_fill(after.unsqueeze(-1), 0.0)
+        return ScanOutput(y.to(u.dtype), last, states)
 
 
 def selective_step(
@@ -168,10 +168,15 @@ def selective_step(
     y : torch.Tensor, shape (b, d)
     state : torch.Tensor, shape (b, d, n)
     """
-    delta = step_size(delta, delta_bias, delta_softplus)
-    decay = torch.exp(delta.unsqueeze(-1) * A)
-    state = decay * state + (delta * u).unsqueeze(-1) * B.unsqueeze(1)
-    return skip_and_gate((state * C.unsqueeze(1)).sum(-1), u, D, z), state
+    moving = {"u": u, "delta": delta, "B": B, "C": C, "z": z}
+    _check("b", moving, {"A": A, "D": D, "delta_bias": delta_bias, "state": state})
+    with torch.autocast(u.device.type, enabled=False):
+        exact = parameter_dtype(u.dtype)
+        step, drive = step_size(delta, delta_bias, delta_softplus), u.to(exact)
+        decay = torch.exp(step.unsqueeze(-1) * A)
+        state = decay * state + (step * drive).unsqueeze(-1) * B.to(exact).unsqueeze(1)
+        y = (state * C.to(exact).unsqueeze(1)).sum(-1)
+        return skip_and_gate(y, drive, D, z).to(u.dtype), state
 
 
 def step_size(delta: Tensor, bias: Tensor | None, positive: bool) -> Tensor:
@@ -182,14 +187,16 @@ def step_size(delta: Tensor, bias: Tensor | None, positive: bool) -> Tensor:
     InputError
         If a step is negative without softplus: the state would grow instead of decaying.
     """
+    delta = delta.to(parameter_dtype(delta.dtype))
     if bias is not None:
         delta = delta + bias
     if positive:
         # A high threshold: the default would cut to the identity at 20, an error of 2e-9.
         return softplus(delta, threshold=50.0)
-    if bool((delta < 0).any()):
+    if values_are_known() and bool((delta < 0).any()):
         raise InputError(
-            "step sizes of a selective scan must not be negative",
+            "delta holds negative step sizes: the state would grow instead of decaying",
+            expected="delta + delta_bias >= 0",
             got=f"a minimum of {float(delta.detach().min())}",
             remedy="pass delta_softplus=True or apply softplus first",
         )
@@ -200,24 +207,22 @@ def skip_and_gate(y: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None) -> T
     """Add the skip connection and apply the gate, where given."""
     if D is not None:
         y = y + D * u
-    return y if z is None else y * silu(z)
+    return y if z is None else y * silu(z.to(y.dtype))
 
 
-def _check_shapes(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, z: Tensor | None
-) -> None:
-    fits = u.dim() == 3 and A.dim() == 2 and u.shape[1] >= 1
-    if fits:
-        batch, time, channels = u.shape
-        fits = (
-            A.shape[0] == channels
-            and delta.shape == u.shape
-            and B.shape == C.shape == (batch, time, A.shape[1])
-            and (z is None or z.shape == u.shape)
-        )
-    if not fits:
-        raise InputError(
-            "tensors of a selective scan do not fit together",
-            expected="u, delta, z (b, t, d), A (d, n), B, C (b, t, n) with t >= 1",
-            got=", ".join(str(tuple(x.shape)) for x in (u, delta, A, B, C)),
-        )
+def _check(
+    along: str, moving: dict[str, Tensor | None], fixed: dict[str, Tensor | None]
+) -> dict[str, int]:
+    """Check all but lengths and keep; the sizes by letter. ``along``: the axes before d and n."""
+    check_types(moving, fixed)
+    legends = {"B": "n", "C": "n"}
+    shapes = {name: (v, f"{along} {legends.get(name, 'd')}") for name, v in moving.items()} | {
+        name: (v, {"A": "d n", "D": "d", "delta_bias": "d"}.get(name, "b d n"))
+        for name, v in fixed.items()
+    }
+    # The legend of A introduces n before B and C use it.
+    order = ["u", "A", *(name for name in shapes if name not in ("u", "A"))]
+    sizes = check_shapes({name: shapes[name] for name in order})
+    check_finite(moving | fixed)
+    refuse_growth(fixed["A"])
+    return sizes

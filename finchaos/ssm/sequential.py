@@ -7,27 +7,48 @@ the same loop would record half a dozen nodes a step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from finchaos.ssm.reference import stack_states
+
 CHUNK_STEPS = 32
 """Steps between kept states. What a chunk needs then fits the cache, and is computed again."""
 
 
 def sequential_recurrence(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """States and outputs of ``h = exp(delta A) h + delta B u``, ``y = C . h``.
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    state: Tensor,
+    keep: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Outputs, the last state and the states after the steps to keep.
 
-    Shapes as in :func:`finchaos.ssm.scan.selective_scan`. The gradient can be taken once. Memory
-    is one state in :data:`CHUNK_STEPS`.
+    Shapes as in :func:`finchaos.ssm.scan.selective_scan`; ``delta`` is the step size itself. The
+    gradient can be taken once. Memory is one state in :data:`CHUNK_STEPS`.
     """
     apply: Any = _Recurrence.apply
-    y, last = apply(u.transpose(0, 1), delta.transpose(0, 1), A, B, C, state)
-    return y.transpose(0, 1), last
+    time = u.shape[1]
+    outputs, kept = [], []
+    # The state after a step is the last state of the piece that ends there, gradient included.
+    ends = [step + 1 for step in keep or ()]
+    for start, end in pairwise([0, *ends, *([time] if time not in ends else [])]):
+        rows = slice(start, end)
+        u_now, delta_now = (x[:, rows].transpose(0, 1) for x in (u, delta))
+        y, state = apply(u_now, delta_now, A, B[:, rows], C[:, rows], state)
+        outputs.append(y.transpose(0, 1))
+        if end in ends:
+            kept.append(state)
+    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+    return y, state, None if keep is None else stack_states(kept, state)
 
 
 class _Recurrence(torch.autograd.Function):

@@ -36,15 +36,19 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from finchaos.core.errors import InputError
+from finchaos.ssm import cuda, native
 from finchaos.ssm.backends import AUTO, choose_backend
 from finchaos.ssm.chunked import chunked_ssd
-from finchaos.ssm.ssd_inputs import (
+from finchaos.ssm.inputs import (
+    ScanOutput,
     check_finite,
     check_keep,
     check_lengths,
     check_shapes,
     check_types,
+    padding,
     parameter_dtype,
+    refuse_growth,
     values_are_known,
 )
 from finchaos.ssm.ssd_reference import advance, sequential_ssd
@@ -53,25 +57,8 @@ NO_LIMIT = (0.0, math.inf)
 """Bounds of the step sizes that bound nothing."""
 
 
-class ScanOutput(NamedTuple):
-    """What a scan gives back.
-
-    Attributes
-    ----------
-    y : torch.Tensor
-        Outputs, of the shape and type of the input.
-    last_state : torch.Tensor
-        State after the last step.
-    states : torch.Tensor or None
-        States after the steps of ``keep``, second axis.
-    """
-
-    y: Tensor
-    last_state: Tensor
-    states: Tensor | None
-
-
 _PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd}
+_COMPILED = {"cpu": native.ssd_scan, "cuda": cuda.ssd_scan}
 
 
 def ssd_scan(
@@ -151,24 +138,22 @@ def ssd_scan(
     check_lengths(lengths, sizes["b"], sizes["t"])
     kept = check_keep(keep, sizes["t"])
     step = _StepSize(dt_bias, dt_softplus, *_check_limit(dt_limit))
-    if name == "cpu":
-        raise NotImplementedError  # <- the compiled scan of finchaos.ssm.native goes here
-    if name == "cuda":
-        raise NotImplementedError  # <- cuda.ssd_scan(...) goes here
     with torch.autocast(x.device.type, enabled=False):
+        if name in _COMPILED:
+            return _COMPILED[name](x, dt, A, B, C, D, z, step, initial_state, lengths, kept)
         exact = parameter_dtype(x.dtype)
         delta = step.of(dt)
         if initial_state is None:
             initial_state = x.new_zeros([sizes[k] for k in "bhpn"], dtype=exact)
-        padding = None if lengths is None else _padding(lengths, sizes["t"])
-        if padding is not None:
+        after = padding(lengths, sizes["t"])
+        if after is not None:
             # A step of size zero neither decays nor drives: the state stays, bit for bit.
-            delta = delta.masked_fill(padding.unsqueeze(-1), 0.0)
+            delta = delta.masked_fill(after.unsqueeze(-1), 0.0)
         u, B, C = x.to(exact), B.to(exact), C.to(exact)
         y, last, states = _PLAIN[name](u, delta, A, B, C, initial_state, kept)
         y = _skip_and_gate(y, u, D, z)
-        if padding is not None:
-            y = y.masked_fill(padding[..., None, None], 0.0)
+        if after is not None:
+            y = y.masked_fill(after[..., None, None], 0.0)
         return ScanOutput(y.to(x.dtype), last, states)
 
 
@@ -251,11 +236,6 @@ def _skip_and_gate(y: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> 
     return y if z is None else y * silu(z.to(y.dtype))
 
 
-def _padding(lengths: Tensor, steps: int) -> Tensor:
-    """True where a step is padding, (b t)."""
-    return torch.arange(steps, device=lengths.device) >= lengths.unsqueeze(-1)
-
-
 def _check_limit(limit: tuple[float, float]) -> tuple[float, float]:
     low, high = limit
     if not 0.0 <= low <= high:
@@ -291,11 +271,5 @@ def _check(
             got=str(sizes["g"]),
         )
     check_finite(activations | parameters)
-    if values_are_known() and bool((A > 0).any()):
-        raise InputError(
-            "A holds positive rates: the state would grow instead of decaying",
-            expected="A <= 0",
-            got=f"a maximum of {float(A.detach().max())}",
-            remedy="pass A = -exp(A_log)",
-        )
+    refuse_growth(A)
     return sizes

@@ -87,5 +87,5 @@ def test_same_generator_same_weights() -> None:
 def test_impossible_configurations_are_refused() -> None:
     with pytest.raises(InputError, match="positive"):
         MambaConfig(d_model=0)
-    with pytest.raises(UnknownNameError, match="native"):
-        MambaConfig(d_model=4, backend="native")
+    with pytest.raises(UnknownNameError, match="avx"):
+        MambaConfig(d_model=4, backend="avx")

@@ -1,4 +1,4 @@
-"""Checks of the tensors of a scan before anything is computed: names, types, shapes, values.
+"""What goes into a scan and comes out: checks of names, types, shapes and values.
 
 A shape is given as a legend, ``"b t h p"``: a letter stands for one size, the same for all tensors
 of a call. Values are not looked at while a program is traced or exported.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,32 @@ _INTEGERS = (torch.int32, torch.int64)
 
 Named = Mapping[str, Tensor | None]
 """Tensors by name; None where an optional one was not given."""
+
+
+class ScanOutput(NamedTuple):
+    """What a scan gives back.
+
+    Attributes
+    ----------
+    y : torch.Tensor
+        Outputs, of the shape and type of the input; zero where a row is padding.
+    last_state : torch.Tensor
+        State after the last step of each row; differentiable, so that a sequence may be cut and
+        continued.
+    states : torch.Tensor or None
+        States after the steps of ``keep``, second axis; differentiable too.
+    """
+
+    y: Tensor
+    last_state: Tensor
+    states: Tensor | None
+
+
+def padding(lengths: Tensor | None, steps: int) -> Tensor | None:
+    """True at and after the end of each row, shape (b, t); None where no row is padded."""
+    if lengths is None:
+        return None
+    return torch.arange(steps, device=lengths.device) >= lengths.unsqueeze(-1)
 
 
 def parameter_dtype(activation: torch.dtype) -> torch.dtype:
@@ -123,6 +150,44 @@ def check_finite(tensors: Named) -> None:
                 got=f"{float(tensor.detach()[place])} at {place}",
                 remedy="clean the input, or look where it was computed",
             )
+
+
+def check_layer_input(x: Tensor, legend: str, weight: Tensor) -> None:
+    """Check what goes into a layer against its first weight, shape (outputs, m).
+
+    Raises
+    ------
+    InputError
+        If ``x`` has another shape or type, or holds NaN or infinity.
+    """
+    width = weight.shape[1]
+    if x.dim() != len(legend.split()) or x.shape[-1] != width or not x.numel():
+        raise InputError(
+            "x has a shape that does not fit the layer",
+            expected=f"({', '.join(legend.split())}) with m = {width}, no size zero",
+            got=str(tuple(x.shape)),
+        )
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(
+            "x has another type than the weights", expected=str(weight.dtype), got=str(x.dtype)
+        )
+    check_finite({"x": x})
+
+
+def refuse_growth(A: Tensor | None) -> None:
+    """Refuse decay rates above zero.
+
+    Raises
+    ------
+    InputError
+    """
+    if A is not None and values_are_known() and bool((A > 0).any()):
+        raise InputError(
+            "A holds positive rates: the state would grow instead of decaying",
+            expected="A <= 0",
+            got=f"a maximum of {float(A.detach().max())}",
+            remedy="pass A = -exp(A_log)",
+        )
 
 
 def check_lengths(lengths: Tensor | None, batch: int, steps: int) -> None:
