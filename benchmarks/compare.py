@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from benchmarks.timing import Protocol, interleaved
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,9 @@ class Comparison:
 
 
 def compare(
-    work: str, peer: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 5
+    work: str, peer: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 7
 ) -> Comparison:
-    """Run both once to warm up, then in turn ``rounds`` times."""
-    ours(), theirs()
-    spent: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for times, job in zip(spent, (ours, theirs), strict=True):
-            start = time.process_time()
-            job()
-            times.append(time.process_time() - start)
-    return Comparison(work, peer, statistics.median(spent[0]), statistics.median(spent[1]), rounds)
+    """Run both to warm up, then in turn ``rounds`` times."""
+    spent = interleaved({"ours": ours, "theirs": theirs}, Protocol(rounds=rounds))
+    medians = spent["ours"].median, spent["theirs"].median
+    return Comparison(work, peer, *medians, spent["theirs"].n)

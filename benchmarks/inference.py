@@ -1,0 +1,27 @@
+"""Forward pass of four layers without a record for gradients, against every peer."""
+
+from __future__ import annotations
+
+from benchmarks.peers import MAMBA2_64, MAMBA2_128, MAMBA_64, MAMBA_128
+from benchmarks.report import Options, Report
+from benchmarks.stacks import Case, Group, cases, measure, table
+from benchmarks.training import LENGTHS
+
+GROUPS = {
+    "mamba": (Group(("mambapy", "transformers", "loop", "lstm", "transformer"), 32_768, 8192),),
+    "mamba2": (
+        Group(("transformers", "transformers_64", "loop", "lstm", "transformer"), 32_768, 8192),
+    ),
+}
+CASES = cases((MAMBA_64, MAMBA_128, MAMBA2_64, MAMBA2_128), LENGTHS, GROUPS)
+NOTES = (
+    "Batch 32, or less where a peer would need more than about 8 GB; both sides always do the "
+    "same work.",
+    "mambapy has no Mamba-2 that runs on a CPU.",
+)
+
+
+def run(options: Options, wanted: tuple[Case, ...] = CASES) -> Report:
+    """The table of inference passes."""
+    found = [measure(case, options, backward=False) for case in wanted]
+    return Report("inference", (table("Forward without gradients", found, NOTES),))

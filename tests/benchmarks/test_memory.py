@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import memory
+from benchmarks.peers import PEERS, Shape
+from benchmarks.stacks import Case
+from tests.benchmarks.small import MAMBA, ONCE
+
+
+def test_peaks_are_measured_in_fresh_processes() -> None:
+    shape = Shape("mamba", 16, 16, layers=1)
+    case = Case(shape, 8, 256, ("mambapy",))
+    report = memory.run(ONCE, (case,))
+    (row,) = report.tables[0].rows
+    # mambapy keeps the decays and the states of all steps: b t d n twice, in float32.
+    kept = 2 * 4 * case.batch * case.steps * 2 * shape.d_model * shape.d_state
+    assert row[0] == case.label
+    assert row[3] * 1e6 > kept
+
+
+def test_declared_cases_name_known_peers() -> None:
+    assert all(set(case.peers) <= set(PEERS) for case in memory.CASES)
+
+
+def test_a_peak_that_is_hidden_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_status", {"VmHWM": 2_000, "VmRSS": 1_000}.__getitem__)
+    with pytest.raises(RuntimeError, match="hides"):
+        memory.peak_extra(Case(MAMBA, 1, 2, ()), "ours", "torch")
