@@ -33,7 +33,7 @@ its largest value; with inputs in bfloat16 or float16 it is that of rounding inp
 On a CPU the forms take similar time: with 64 states ``fft`` trains up to a third faster, evaluated
 or with 16 states ``chunked`` is as fast or faster. Time is linear in t, but for the logarithm of
 the FFT; so is memory, of which the backward pass needs 1 + 2 n / q numbers for each input in chunks
-of q steps (q = 64 from t = 1025 on), and about 2 + 2 n / q by FFT.
+of q steps (q = 64 from t = 1025 on), and about 3 + 2 n / q by FFT.
 
 References
 ----------

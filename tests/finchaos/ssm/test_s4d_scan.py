@@ -289,6 +289,15 @@ def test_the_gradient_of_a_tiny_step_is_not_lost_in_cancellation() -> None:
     assert float(grad[0, 0, 0]) == pytest.approx(1.5e-18, rel=1e-8)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.0099, 0.0101, 0.5])
+def test_the_drive_of_a_held_input_is_exact_on_both_sides_of_its_series(size: float) -> None:
+    rate = -0.6 + 0.8j
+    A = torch.view_as_real(torch.tensor([[rate]], dtype=torch.complex128))
+    C = torch.tensor([[[0.5, 0.0]]], dtype=torch.float64)
+    K = s4d_kernel(torch.tensor([size], dtype=torch.float64), A, C, 1)
+    assert float(K) == pytest.approx((np.expm1(size * rate) / rate).real, rel=4e-15)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_long_sequences_stay_accurate_and_their_gradients_finite(form: str) -> None:
     x = make(1, 16384, 2, 8)
