@@ -15,7 +15,7 @@ GROUPS = {
 }
 CASES = cases((MAMBA_64, MAMBA_128, MAMBA2_64, MAMBA2_128), LENGTHS, GROUPS)
 NOTES = (
-    "Batch 32, or less where a peer would need more than about 8 GB; both sides always do the "
+    "Batch 32, or less where a peer would need more than 12 GB; both sides always do the "
     "same work.",
     "mambapy has no Mamba-2 that runs on a CPU.",
 )
