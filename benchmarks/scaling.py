@@ -124,6 +124,7 @@ def _figure(found: list[tuple[Curve, Points]], ending: str) -> bytes:
                 width = 2.5 if key == OURS else 1.2
                 axis.loglog(list(times), list(times.values()), "o-", lw=width, ms=3, label=label)
             axis.set_title(f"{curve.shape.label}, B{curve.batch}")
+            axis.set_xscale("log", base=2)
             axis.set_xlabel("steps")
             axis.set_ylabel("forward and backward, s of CPU time")
             axis.legend(fontsize=7)
