@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from finchaos.core.errors import InputError
-from finchaos.ssm import cuda, native
+from finchaos.ssm import cuda
 from finchaos.ssm.backends import AUTO, choose_backend
 from finchaos.ssm.chunked import chunked_ssd
 from finchaos.ssm.inputs import (
@@ -57,8 +57,8 @@ NO_LIMIT = (0.0, math.inf)
 """Bounds of the step sizes that bound nothing."""
 
 
-_PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd}
-_COMPILED = {"cpu": native.ssd_scan, "cuda": cuda.ssd_scan}
+_PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd, "cpu": chunked_ssd}
+_COMPILED = {"cuda": cuda.ssd_scan}
 
 
 def ssd_scan(

@@ -1,17 +1,7 @@
-"""Compiled kernels of the scans (in work)."""
+"""Compiled kernels of the scans, the backend ``cpu``: C++ without a header of torch or Python."""
 
-from typing import Any
+from finchaos.ssm.native.conv import causal_conv
+from finchaos.ssm.native.library import absence, lanes, use_lanes, widest
+from finchaos.ssm.native.selective import selective_scan
 
-from finchaos.core.errors import MissingDependencyError
-
-
-def absence() -> str | None:
-    """Why the compiled kernels cannot be used here; None if they can."""
-    return "not built yet"
-
-
-def _absent(*_: Any) -> Any:
-    raise MissingDependencyError("this backend cannot be used here", got=absence() or "")
-
-
-selective_scan = ssd_scan = causal_conv = _absent
+__all__ = ["absence", "causal_conv", "lanes", "selective_scan", "use_lanes", "widest"]

@@ -1,0 +1,32 @@
+// Everything for one width of vector; built once for each width and linked into one library.
+#include "conv.h"
+#include "selective_op.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define DOOR(name, call_type)                                                              \
+    EXPORT int JOIN(fc_##name##_float_, LANES)(const call_type* c) {                  \
+        return WIDTH::name<float>(*c);                                                     \
+    }                                                                                      \
+    EXPORT int JOIN(fc_##name##_double_, LANES)(const call_type* c) {                 \
+        return WIDTH::name<double>(*c);                                                    \
+    }
+
+DOOR(selective_forward, SelectiveCall)
+DOOR(selective_backward, SelectiveCall)
+DOOR(conv_forward, ConvCall)
+DOOR(conv_backward, ConvCall)
+
+#if LANES == 4
+// The widest vectors that this processor runs.
+EXPORT int fc_widest() {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return 16;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
+#endif
+    return 4;
+}
+// Digest of the sources, so that an old build is never taken for these.
+EXPORT const char* fc_sources() { return SOURCES; }
+#endif

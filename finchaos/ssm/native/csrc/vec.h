@@ -1,0 +1,169 @@
+// Vectors of LANES numbers and the functions of the scans on them. The file is compiled once for each
+// width; everything lives in a namespace of that width.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if LANES == 16
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // the undefined operands of GCC's own headers
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define WIDTH JOIN(lanes, LANES)
+#define UNROLL _Pragma("GCC unroll 16")
+#define INLINE inline __attribute__((always_inline))
+
+namespace WIDTH {
+
+template <class T> struct Lanes;
+template <> struct Lanes<float> {
+    static constexpr int W = LANES;
+    typedef float V __attribute__((vector_size(LANES * 4)));
+    typedef float U __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+    typedef int32_t I __attribute__((vector_size(LANES * 4)));
+};
+template <> struct Lanes<double> {
+    static constexpr int W = LANES / 2;
+    typedef double V __attribute__((vector_size(LANES * 4)));
+    typedef double U __attribute__((vector_size(LANES * 4), aligned(8), may_alias));
+    typedef int64_t I __attribute__((vector_size(LANES * 4)));
+};
+template <class T> using Vec = typename Lanes<T>::V;
+
+template <class T> INLINE Vec<T> load(const T* p) { return *(const typename Lanes<T>::U*)p; }
+template <class T> INLINE void store(T* p, Vec<T> v) { *(typename Lanes<T>::U*)p = v; }
+template <class T> INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
+template <class T> INLINE Vec<T> least(Vec<T> a, Vec<T> b) { return a < b ? a : b; }
+template <class T> INLINE Vec<T> most(Vec<T> a, Vec<T> b) { return a > b ? a : b; }
+template <class T> INLINE Vec<T> magnitude(Vec<T> a) { return a < 0 ? -a : a; }
+
+// The lanes of W vectors added up, one sum a lane, in one fixed order.
+#define EACH4(f) f(0), f(1), f(2), f(3)
+#define EACH8(f) EACH4(f), f(4), f(5), f(6), f(7)
+#define EACH16(f) EACH8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
+#define LOW(l) (((l) & ~(2 * S - 1)) | ((l) & (S - 1))) + ((l) & S ? W : 0)
+#define HIGH(l) ((((l) & ~(2 * S - 1)) | ((l) & (S - 1))) | S) + ((l) & S ? W : 0)
+template <class T, int W, int S> struct Fold;
+#define FOLD(count, each)                                                        \
+    template <class T, int S> struct Fold<T, count, S> {                         \
+        static constexpr int W = count;                                          \
+        static INLINE Vec<T> of(Vec<T> a, Vec<T> b) {                            \
+            typedef typename Lanes<T>::I I;                                      \
+            return __builtin_shuffle(a, b, I{each(LOW)}) +                       \
+                   __builtin_shuffle(a, b, I{each(HIGH)});                       \
+        }                                                                        \
+    };
+FOLD(16, EACH16)
+FOLD(8, EACH8)
+FOLD(4, EACH4)
+#define EACH2(f) f(0), f(1)
+FOLD(2, EACH2)
+template <class T, int S> INLINE void fold(Vec<T>* v) {
+    if constexpr (S > 0) {
+        UNROLL for (int i = 0; i < S; i++) v[i] = Fold<T, Lanes<T>::W, S>::of(v[i], v[i + S]);
+        fold<T, S / 2>(v);
+    }
+}
+template <class T> INLINE Vec<T> totals(const T* vectors) {
+    constexpr int W = Lanes<T>::W;
+    Vec<T> v[W];
+    UNROLL for (int i = 0; i < W; i++) v[i] = load(vectors + i * W);
+    fold<T, W / 2>(v);
+    return v[0];
+}
+// sums[i] = the lanes of vector i added up; room for a whole number of vectors of sums.
+template <class T> void add_lanes(const T* vectors, int64_t count, T* sums) {
+    constexpr int W = Lanes<T>::W;
+    int64_t i = 0;
+    for (; i + W <= count; i += W) store(sums + i, totals<T>(vectors + i * W));
+    if (i < count) {
+        T rest[W * W], out[W];
+        memset(rest, 0, sizeof rest);
+        memcpy(rest, vectors + i * W, (count - i) * W * sizeof(T));
+        store(out, totals<T>(rest));
+        memcpy(sums + i, out, (count - i) * sizeof(T));
+    }
+}
+
+// 2^x for x <= 0 or moderate; below -126 (-1022) it is about zero. The polynomial is 1 exactly at
+// zero: what is lost there is lost at every step of a slow state.
+INLINE Vec<float> power_of_two(Vec<float> f) {
+    Vec<float> p = splat(1.535336196e-4f);
+    p = p * f + 1.339887502e-3f;
+    p = p * f + 9.618436918e-3f;
+    p = p * f + 5.550332367e-2f;
+    p = p * f + 2.402264774e-1f;
+    p = p * f + 6.931471825e-1f;
+    return p * f + 1.0f;
+}
+INLINE Vec<double> power_of_two(Vec<double> f) {
+    constexpr double taylor[] = {
+        1.3691488853904129e-12, 2.5678435993488206e-11, 4.4455382718708116e-10,
+        7.0549116208011233e-9, 1.0178086009239699e-7, 1.3215486790144309e-6,
+        1.5252733804059841e-5, 1.5403530393381609e-4, 1.3333558146428443e-3,
+        9.6181291076284771e-3, 5.5504108664821580e-2, 2.4022650695910072e-1,
+        6.9314718055994531e-1};
+    Vec<double> p = splat(taylor[0]);
+    for (int i = 1; i < 13; i++) p = p * f + taylor[i];
+    return p * f + 1.0;
+}
+#if LANES == 16
+INLINE Vec<float> exp2v(Vec<float> x) {
+    Vec<float> k = _mm512_roundscale_ps(x, 8);
+    return _mm512_scalef_ps(power_of_two(x - k), k);
+}
+INLINE Vec<double> exp2v(Vec<double> x) {
+    Vec<double> k = _mm512_roundscale_pd(x, 8);
+    return _mm512_scalef_pd(power_of_two(x - k), k);
+}
+#else
+INLINE Vec<float> exp2v(Vec<float> x) {
+    constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+    x = least<float>(most<float>(x, splat(-126.0f)), splat(126.0f));
+    Vec<float> k = x + magic;
+    Vec<float> p = power_of_two(x - (k - magic));
+    return (Vec<float>)((Lanes<float>::I)p + ((Lanes<float>::I)k << 23));
+}
+INLINE Vec<double> exp2v(Vec<double> x) {
+    constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
+    x = least<double>(most<double>(x, splat(-1022.0)), splat(1022.0));
+    Vec<double> k = x + magic;
+    Vec<double> p = power_of_two(x - (k - magic));
+    return (Vec<double>)((Lanes<double>::I)p + ((Lanes<double>::I)k << 52));
+}
+#endif
+constexpr double LOG2E = 1.4426950408889634;
+
+template <class T> INLINE Vec<T> expv(Vec<T> x) { return exp2v(x * T(LOG2E)); }
+template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
+    constexpr T far = sizeof(T) == 4 ? 87 : 700;
+    return T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));
+}
+// log(1 + y) for 0 <= y <= 1 as 2 atanh(y / (2 + y)).
+template <class T> INLINE Vec<T> log1p_unit(Vec<T> y) {
+    Vec<T> s = y / (T(2) + y), q = s * s, p = splat(T(0));
+    constexpr int terms = sizeof(T) == 4 ? 8 : 17;
+    for (int k = terms; k > 0; k--) p = (p + T(1) / T(2 * k + 1)) * q;
+    return T(2) * (s + s * p);
+}
+template <class T> INLINE Vec<T> softplus(Vec<T> x) {
+    return most<T>(x, splat(T(0))) + log1p_unit<T>(expv<T>(-magnitude<T>(x)));
+}
+
+// Numbers below the normal range are taken as zero while a kernel runs: decayed states would reach
+// it and be slow. The caller's mode comes back at the end.
+struct FlushToZero {
+#if LANES == 16 || defined(__SSE2__)
+    unsigned before = _mm_getcsr();
+    FlushToZero() { _mm_setcsr(before | 0x8040); }
+    ~FlushToZero() { _mm_setcsr(before); }
+#endif
+};
+
+INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace WIDTH
