@@ -1,7 +1,16 @@
 """Compiled kernels of the scans, the backend ``cpu``: C++ without a header of torch or Python."""
 
 from finchaos.ssm.native.conv import causal_conv
+from finchaos.ssm.native.layer import mamba_layer
 from finchaos.ssm.native.library import absence, lanes, use_lanes, widest
 from finchaos.ssm.native.selective import selective_scan
 
-__all__ = ["absence", "causal_conv", "lanes", "selective_scan", "use_lanes", "widest"]
+__all__ = [
+    "absence",
+    "causal_conv",
+    "lanes",
+    "mamba_layer",
+    "selective_scan",
+    "use_lanes",
+    "widest",
+]

@@ -15,6 +15,9 @@ import torch
 from finchaos.core.errors import InputError
 from finchaos.ssm.native import build
 
+CHUNK_STEPS = 32
+"""Steps between kept states, as in the kernels."""
+
 _forced_lanes: ContextVar[int | None] = ContextVar("forced_lanes", default=None)
 
 
@@ -107,3 +110,9 @@ def address(tensor: torch.Tensor | None) -> int | None:
 def with_dense_rows(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor (b t n) whose n numbers stand side by side: itself, or a copy."""
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def padded(channels: int, dtype: torch.dtype) -> int:
+    """Channels of a row in the kernels' memory: whole vectors."""
+    width = lanes() // (2 if dtype == torch.float64 else 1)
+    return -(-channels // width) * width

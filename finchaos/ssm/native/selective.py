@@ -12,10 +12,7 @@ from torch import Tensor
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.inputs import ScanOutput, parameter_dtype
-from finchaos.ssm.native.library import address, lanes, run, with_dense_rows
-
-CHUNK_STEPS = 32
-"""Steps between kept states, as in the kernels."""
+from finchaos.ssm.native.library import CHUNK_STEPS, address, padded, run, with_dense_rows
 
 _INTEGERS = ("batch", "time", "d", "n", "threads", "softplus")
 _MOVING = ("u", "delta", "z", "B", "C")
@@ -72,12 +69,6 @@ def _named(*tensors: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str,
     return moving, fixed
 
 
-def _padded(A: Tensor) -> int:
-    """Numbers of a kept state: channels padded to whole vectors, states to four."""
-    width = lanes() // (2 if A.dtype == torch.float64 else 1)
-    return -(-A.shape[0] // width) * width * (-(-A.shape[1] // 4) * 4)
-
-
 @torch.library.custom_op("finchaos::selective_scan", mutates_args=())
 def _scan(
     u: Tensor,
@@ -113,7 +104,7 @@ def _results(
         u.new_empty(u.shape),
         u.new_empty(batch, *A.shape),
         u.new_empty(batch, len(keep), *A.shape),
-        u.new_empty(batch, chunks, _padded(A)),
+        u.new_empty(batch, chunks, -(-A.shape[1] // 4) * 4, padded(A.shape[0], A.dtype)),
     )
 
 

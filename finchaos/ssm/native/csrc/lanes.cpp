@@ -1,5 +1,6 @@
 // Everything for one width of vector; built once for each width and linked into one library.
 #include "conv.h"
+#include "mamba_op.h"
 #include "selective_op.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -15,6 +16,8 @@ DOOR(selective_forward, SelectiveCall)
 DOOR(selective_backward, SelectiveCall)
 DOOR(conv_forward, ConvCall)
 DOOR(conv_backward, ConvCall)
+DOOR(mamba_forward, MambaCall)
+DOOR(mamba_backward, MambaCall)
 
 #if LANES == 4
 // The widest vectors that this processor runs.
