@@ -16,16 +16,10 @@ from torch.nn.functional import linear
 
 from finchaos.core.errors import InputError
 from finchaos.ssm import native
-from finchaos.ssm.backends import AUTO, check_backend, choose_backend
+from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv, causal_conv_step
-from finchaos.ssm.inputs import (
-    check_finite,
-    check_layer_input,
-    check_lengths,
-    check_types,
-    parameter_dtype,
-    values_are_known,
-)
+from finchaos.ssm.inputs import check_layer_input, parameter_dtype
 from finchaos.ssm.scan import selective_scan, selective_step
 
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
@@ -174,7 +168,7 @@ class Mamba(nn.Module):
             If a tensor has another shape or type, or holds NaN or infinity.
         """
         check_layer_input(x, "b t m", self.in_proj.weight)
-        if self._is_compiled(x):
+        if is_compiled(self.config.backend, x, self.A_log):
             return self._compiled(x, state, lengths, norm=None)
         state = self.initial_state(len(x)) if state is None else state
         u, z = self.in_proj(x).chunk(2, dim=-1)
@@ -214,19 +208,10 @@ class Mamba(nn.Module):
         y, ssm = selective_step(**self._scan_inputs(u, z), state=state.ssm)
         return self.out_proj(y), MambaState(conv, ssm)
 
-    def _is_compiled(self, x: Tensor) -> bool:
-        """Whether one kernel does the layer; mixed precision and traced graphs go by parts."""
-        apart = torch.is_autocast_enabled(x.device.type) or not values_are_known()
-        whole = x.dtype == self.A_log.dtype and x.dtype in (torch.float32, torch.float64)
-        return whole and not apart and choose_backend(self.config.backend, x.device).name == "cpu"
-
     def _compiled(
         self, x: Tensor, state: MambaState | None, lengths: Tensor | None, norm: Tensor | None
     ) -> tuple[Tensor, MambaState]:
         """``x + mixer(norm(x))`` for the weight of a norm, ``mixer(x)`` without."""
-        if state is not None:
-            self._check_state(x, state)
-        check_lengths(lengths, *x.shape[:2])
         weights = [
             norm,
             self.in_proj.weight,
@@ -239,26 +224,10 @@ class Mamba(nn.Module):
             self.D,
             self.out_proj.weight,
         ]
-        before = (None, None) if state is None else (state.conv, state.ssm)
-        y, conv, ssm = native.mamba_layer(x, weights, before, lengths, NORM_EPSILON)
+        layer = native.mamba_layer(weights, NORM_EPSILON)
+        before = None if state is None else (state.conv, state.ssm)
+        y, conv, ssm = run_compiled(layer, x, weights, before, lengths)
         return y, MambaState(conv, ssm)
-
-    def _check_state(self, x: Tensor, state: MambaState) -> None:
-        config = self.config
-        shapes = {
-            "state.conv": (len(x), config.d_conv - 1, config.d_inner),
-            "state.ssm": (len(x), config.d_inner, config.d_state),
-        }
-        found = {"state.conv": state.conv, "state.ssm": state.ssm}
-        for name, tensor in found.items():
-            if tuple(tensor.shape) != shapes[name]:
-                raise InputError(
-                    f"{name} is a state of another configuration or batch",
-                    expected=f"shape {shapes[name]}",
-                    got=str(tuple(tensor.shape)),
-                )
-        check_types({"x": x}, found)
-        check_finite(found)
 
     def _kernel(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight (d w) and bias (d) of the convolution."""
@@ -329,7 +298,7 @@ class MambaBlock(nn.Module):
     ) -> tuple[Tensor, MambaState]:
         """Transform a sequence, shape (b, t, m); parameters as those of the mixer."""
         check_layer_input(x, "b t m", self.mixer.in_proj.weight)
-        if self.mixer._is_compiled(x):
+        if is_compiled(self.mixer.config.backend, x, self.mixer.A_log):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
         return x + mixed, state

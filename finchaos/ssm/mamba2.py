@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from finchaos.core.errors import InputError
+from finchaos.ssm import native
 from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv, causal_conv_step
 from finchaos.ssm.gated_norm import GatedRMSNorm
 from finchaos.ssm.inputs import check_layer_input, parameter_dtype
-from finchaos.ssm.mamba import RMSNorm
+from finchaos.ssm.mamba import NORM_EPSILON, RMSNorm
 from finchaos.ssm.ssd import NO_LIMIT, ssd_scan, ssd_step
 
 
@@ -227,6 +229,8 @@ class Mamba2(nn.Module):
             If a tensor has another shape or type, or holds NaN or infinity.
         """
         check_layer_input(x, "b t m", self.in_proj.weight)
+        if self._is_compiled(x):
+            return self._compiled(x, state, lengths, norm=None)
         state = self.initial_state(len(x)) if state is None else state
         z, mixed, dt = self._project(x)
         mixed, conv = causal_conv(
@@ -270,6 +274,46 @@ class Mamba2(nn.Module):
         )
         y, ssm = ssd_step(**self._scan_inputs(mixed, dt, z), state=state.ssm)
         return self._finish(y, z), Mamba2State(conv, ssm)
+
+    def _is_compiled(self, x: Tensor) -> bool:
+        """Whether one kernel does the layer; projections with a bias go by parts."""
+        return not self.config.bias and is_compiled(self.config.backend, x, self.A_log)
+
+    def _compiled(
+        self, x: Tensor, state: Mamba2State | None, lengths: Tensor | None, norm: Tensor | None
+    ) -> tuple[Tensor, Mamba2State]:
+        """``x + mixer(norm(x))`` for the weight of a norm, ``mixer(x)`` without."""
+        weights = [
+            norm,
+            self.in_proj.weight,
+            self.conv1d.weight.squeeze(1),
+            self.conv1d.bias,
+            self.dt_bias,
+            -torch.exp(self.A_log),
+            self.D,
+            None if self.norm is None else self.norm.weight,
+            self.out_proj.weight,
+        ]
+        before = None if state is None else (state.conv, state.ssm)
+        y, conv, ssm = run_compiled(self._layer, x, weights, before, lengths)
+        return y, Mamba2State(conv, ssm)
+
+    @property
+    def _layer(self) -> native.Layer:
+        config, gate = self.config, self.norm
+        sizes = (config.d_model, config.nheads, config.headdim, config.ngroups, config.d_state)
+        return native.mamba2_layer(
+            native.Mamba2Numbers(
+                *sizes,
+                config.d_conv,
+                gate_groups=0 if gate is None else gate.groups,
+                norm_first=config.norm_before_gate,
+                skip_by_channel=config.D_has_hdim,
+                epsilon=NORM_EPSILON,
+                low=config.dt_limit[0],
+                high=config.dt_limit[1],
+            )
+        )
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gate (.. d), input of the convolution (.. c), step size before its bias (.. h)."""
@@ -346,6 +390,9 @@ class Mamba2Block(nn.Module):
         self, x: Tensor, state: Mamba2State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Mamba2State]:
         """Transform a sequence, shape (b, t, m); as :meth:`Mamba2.forward`."""
+        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        if self.mixer._is_compiled(x):
+            return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
         return x + mixed, state
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from finchaos.core.errors import InputError
-from finchaos.ssm import cuda
+from finchaos.ssm import cuda, native
 from finchaos.ssm.backends import AUTO, choose_backend
 from finchaos.ssm.chunked import chunked_ssd
 from finchaos.ssm.inputs import (
@@ -57,8 +57,8 @@ NO_LIMIT = (0.0, math.inf)
 """Bounds of the step sizes that bound nothing."""
 
 
-_PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd, "cpu": chunked_ssd}
-_COMPILED = {"cuda": cuda.ssd_scan}
+_PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd}
+_COMPILED = {"cpu": native.ssd_scan, "cuda": cuda.ssd_scan}
 
 
 def ssd_scan(
@@ -138,6 +138,7 @@ def ssd_scan(
     check_lengths(lengths, sizes["b"], sizes["t"])
     kept = check_keep(keep, sizes["t"])
     step = _StepSize(dt_bias, dt_softplus, *_check_limit(dt_limit))
+    step.check(dt)
     with torch.autocast(x.device.type, enabled=False):
         if name in _COMPILED:
             return _COMPILED[name](x, dt, A, B, C, D, z, step, initial_state, lengths, kept)
@@ -198,6 +199,7 @@ def ssd_step(
     moving = {"x": x, "dt": dt, "B": B, "C": C}
     _check("b", moving, A, D, z, dt_bias, {"state": state})
     step = _StepSize(dt_bias, dt_softplus, *_check_limit(dt_limit))
+    step.check(dt)
     with torch.autocast(x.device.type, enabled=False):
         exact = parameter_dtype(x.dtype)
         u = x.to(exact)
@@ -213,6 +215,18 @@ class _StepSize(NamedTuple):
     low: float
     high: float
 
+    def check(self, dt: Tensor) -> None:
+        if self.positive or not values_are_known():
+            return
+        lowest = float((dt if self.bias is None else dt + self.bias).detach().min())
+        if lowest < 0:
+            raise InputError(
+                "dt holds negative step sizes: the state would grow instead of decaying",
+                expected="dt + dt_bias >= 0",
+                got=f"a minimum of {lowest}",
+                remedy="pass dt_softplus=True or apply softplus first",
+            )
+
     def of(self, dt: Tensor) -> Tensor:
         dt = dt.to(parameter_dtype(dt.dtype))
         if self.bias is not None:
@@ -220,13 +234,6 @@ class _StepSize(NamedTuple):
         if self.positive:
             # A high threshold: the default would cut to the identity at 20, an error of 2e-9.
             dt = softplus(dt, threshold=50.0)
-        elif values_are_known() and bool((dt < 0).any()):
-            raise InputError(
-                "dt holds negative step sizes: the state would grow instead of decaying",
-                expected="dt + dt_bias >= 0",
-                got=f"a minimum of {float(dt.detach().min())}",
-                remedy="pass dt_softplus=True or apply softplus first",
-            )
         return dt if (self.low, self.high) == NO_LIMIT else dt.clamp(self.low, self.high)
 
 

@@ -12,61 +12,33 @@ from torch import Tensor
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.inputs import ScanOutput, parameter_dtype
-from finchaos.ssm.native.library import CHUNK_STEPS, address, padded, run, with_dense_rows
+from finchaos.ssm.native.library import padded, run
+from finchaos.ssm.native.walk import Call, Walk, chunks
 
-_INTEGERS = ("batch", "time", "d", "n", "threads", "softplus")
 _MOVING = ("u", "delta", "z", "B", "C")
-_FIXED = ("A", "skip", "bias", "before", "lengths", "keep")
-_RESULTS = ("y", "last", "states", "checkpoints", "grad_y", "grad_last", "grad_states")
-_GRADIENTS = ("u", "delta", "z", "B", "C", "A", "skip", "bias", "before")
+_GRADIENTS = (*_MOVING, "A", "skip", "bias", "before")
 
 
-class _Call(ctypes.Structure):
+class _Selective(ctypes.Structure):
     _fields_ = [
-        *((name, c_int64) for name in _INTEGERS),
+        ("walk", Walk),
+        *((name, c_int64) for name in ("d", "n", "softplus")),
         *((name, c_void_p) for name in _MOVING),
         ("strides", c_int64 * 10),
-        *((name, c_void_p) for name in _FIXED),
-        ("kept", c_int64),
-        *((name, c_void_p) for name in _RESULTS),
-        *((f"grad_{name}", c_void_p) for name in _GRADIENTS),
+        *((name, c_void_p) for name in ("A", "skip", "bias", "y", "grad_y")),
+        *((f"grad_{name}", c_void_p) for name in _GRADIENTS[:-1]),
     ]
 
 
-def _call(
-    moving: dict[str, Tensor | None],
-    fixed: dict[str, Tensor | None],
-    softplus: bool,
-    keep: Sequence[int],
-) -> tuple[_Call, list[Any]]:
-    """The kernel's view of the tensors, and what must stay alive while it runs."""
-    u, A = moving["u"], fixed["A"]
+def _call(tensors: Sequence[Tensor | None], softplus: bool, keep: Sequence[int]) -> Call:
+    u, delta, z, B, C, A, skip, bias, before, lengths = tensors
     assert u is not None  # noqa: S101  (the operator requires both)
     assert A is not None  # noqa: S101
-    call = _Call(*u.shape[:2], *A.shape, torch.get_num_threads(), softplus)
-    alive: list[Any] = []
-    for i, name in enumerate(_MOVING):
-        tensor = moving[name]
-        if tensor is not None:
-            tensor = with_dense_rows(tensor)
-            alive.append(tensor)
-            setattr(call, name, tensor.data_ptr())
-            call.strides[2 * i], call.strides[2 * i + 1] = tensor.stride()[:2]
-    for name, tensor in fixed.items():
-        tensor = None if tensor is None else tensor.contiguous()
-        alive.append(tensor)
-        setattr(call, name, address(tensor))
-    steps = (c_int64 * len(keep))(*keep)
-    alive.append(steps)
-    call.keep, call.kept = ctypes.cast(steps, c_void_p), len(keep)
-    return call, alive
-
-
-def _named(*tensors: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None]]:
-    u, delta, z, B, C, A, skip, bias, before, lengths = tensors
-    moving = {"u": u, "delta": delta, "z": z, "B": B, "C": C}
-    fixed = {"A": A, "skip": skip, "bias": bias, "before": before, "lengths": lengths}
-    return moving, fixed
+    call = Call(_Selective(Walk(), *A.shape, softplus))
+    call.put_walk(u.shape[0], u.shape[1], keep)
+    call.put_moving(u=u, delta=delta, z=z, B=B, C=C)
+    call.put(A=A, skip=skip, bias=bias, before=before, lengths=lengths)
+    return call
 
 
 @torch.library.custom_op("finchaos::selective_scan", mutates_args=())
@@ -85,13 +57,10 @@ def _scan(
     keep: Sequence[int],
     for_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    moving, fixed = _named(u, delta, z, B, C, A, skip, bias, before, lengths)
-    call, alive = _call(moving, fixed, softplus, keep)
+    call = _call((u, delta, z, B, C, A, skip, bias, before, lengths), softplus, keep)
     y, last, states, checkpoints = _results(u, A, keep, for_gradient)
-    call.y, call.last, call.states = y.data_ptr(), last.data_ptr(), states.data_ptr()
-    call.checkpoints = checkpoints.data_ptr() if for_gradient else None
-    run("selective_forward", u.dtype, call)
-    del alive
+    call.put(y=y, last=last, states=states, checkpoints=checkpoints)
+    run("selective_forward", u.dtype, call.structure)
     return y, last, states, checkpoints
 
 
@@ -99,12 +68,16 @@ def _results(
     u: Tensor, A: Tensor, keep: Sequence[int], for_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, time, _ = u.shape
-    chunks = -(-time // CHUNK_STEPS) if for_gradient else 0
     return (
         u.new_empty(u.shape),
         u.new_empty(batch, *A.shape),
         u.new_empty(batch, len(keep), *A.shape),
-        u.new_empty(batch, chunks, -(-A.shape[1] // 4) * 4, padded(A.shape[0], A.dtype)),
+        u.new_empty(
+            batch,
+            chunks(time) if for_gradient else 0,
+            -(-A.shape[1] // 4) * 4,
+            padded(A.shape[0], A.dtype),
+        ),
     )
 
 
@@ -146,16 +119,11 @@ def _scan_backward(
     softplus: bool,
     keep: Sequence[int],
 ) -> list[Tensor]:
-    moving, fixed = _named(u, delta, z, B, C, A, skip, bias, before, lengths)
-    call, alive = _call(moving, fixed, softplus, keep)
-    given = [x.contiguous() for x in (grad_y, grad_last, grad_states)]
-    call.grad_y, call.grad_last, call.grad_states = (x.data_ptr() for x in given)
-    call.checkpoints = checkpoints.data_ptr()
+    call = _call((u, delta, z, B, C, A, skip, bias, before, lengths), softplus, keep)
+    call.put(grad_y=grad_y, grad_last=grad_last, grad_states=grad_states, checkpoints=checkpoints)
     grads = _gradients(u, A, z, B)
-    for name, tensor in zip(_GRADIENTS, grads, strict=True):
-        setattr(call, f"grad_{name}", tensor.data_ptr() if tensor.numel() else None)
-    run("selective_backward", u.dtype, call)
-    del alive
+    call.put(**{f"grad_{name}": grad for name, grad in zip(_GRADIENTS, grads, strict=True)})
+    run("selective_backward", u.dtype, call.structure)
     return grads
 
 
@@ -226,7 +194,7 @@ def selective_scan(
 ) -> ScanOutput:
     """The door's arguments to the kernel and back; see :func:`finchaos.ssm.scan.selective_scan`.
 
-    Memory for the gradient, beside the inputs: one state in :data:`CHUNK_STEPS`.
+    Memory for the gradient, beside the inputs: one state in 32 steps.
     """
     exact = parameter_dtype(u.dtype)
     moving = [None if x is None else x.to(exact) for x in (u, delta, z, B, C)]

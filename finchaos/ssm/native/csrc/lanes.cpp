@@ -1,14 +1,16 @@
 // Everything for one width of vector; built once for each width and linked into one library.
 #include "conv.h"
+#include "mamba2_op.h"
 #include "mamba_op.h"
 #include "selective_op.h"
+#include "ssd_op.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define DOOR(name, call_type)                                                              \
-    EXPORT int JOIN(fc_##name##_float_, LANES)(const call_type* c) {                  \
+    EXPORT int JOIN(fc_##name##_float_, LANES)(call_type* c) {                  \
         return WIDTH::name<float>(*c);                                                     \
     }                                                                                      \
-    EXPORT int JOIN(fc_##name##_double_, LANES)(const call_type* c) {                 \
+    EXPORT int JOIN(fc_##name##_double_, LANES)(call_type* c) {                 \
         return WIDTH::name<double>(*c);                                                    \
     }
 
@@ -16,8 +18,14 @@ DOOR(selective_forward, SelectiveCall)
 DOOR(selective_backward, SelectiveCall)
 DOOR(conv_forward, ConvCall)
 DOOR(conv_backward, ConvCall)
+DOOR(mamba_sizes, MambaCall)
 DOOR(mamba_forward, MambaCall)
 DOOR(mamba_backward, MambaCall)
+DOOR(ssd_forward, SsdCall)
+DOOR(ssd_backward, SsdCall)
+DOOR(mamba2_sizes, Mamba2Call)
+DOOR(mamba2_forward, Mamba2Call)
+DOOR(mamba2_backward, Mamba2Call)
 
 #if LANES == 4
 // The widest vectors that this processor runs.

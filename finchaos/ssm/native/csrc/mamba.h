@@ -75,7 +75,8 @@ template <class T> struct MambaWeights {
 };
 
 template <class T> struct MambaChunk {
-    MambaWeights<T> q;
+    typedef MambaWeights<T> Weights;
+    Weights q;
     SelectiveChunk<T> c;
     T *x, *xn, *inverse;  // [CHUNK][M] rows, normalised; [CHUNK]
     T *extended, *conv;   // [CHUNK + w - 1][D] inputs of the convolution; [CHUNK][D] before silu
@@ -95,7 +96,7 @@ template <class T> struct MambaChunk {
     }
 
     void normalise_rows(int steps) {
-        if (q.norm) normalise(x, q.norm, q.m, q.M, steps, q.epsilon, xn, inverse);
+        if (q.norm) normalise(x, q.norm, q.m, q.M, q.M, steps, q.epsilon, xn, inverse);
         else xn = x;
     }
     T* inputs() { return extended + (q.w - 1) * q.D; }
@@ -130,6 +131,19 @@ template <class T> struct MambaChunk {
         product(c.out, q.D, steps, q.out, q.d, q.M, y, q.M, q.norm != nullptr);
     }
     void remember(int steps) { memmove(extended, extended + steps * q.D, (q.w - 1) * q.D * sizeof(T)); }
+
+    T* h() const { return c.h; }
+    static int64_t size(const Weights& q) { return q.N * q.D; }
+    int64_t numbers() const { return q.n * q.d; }
+    void enter(const T* from, T* to) const { turn<T>(from, q.d, q.n, to, q.D, q.N); }
+    void leave(const T* from, T* to) const { turn_back(from, q.D, to, q.d, q.n); }
+    static int64_t conv_row(const Weights& q) { return q.D; }
+    int64_t conv_channels() const { return q.d; }
+    void enter_row(const T* from, T* to) const { memcpy(to, from, q.d * sizeof(T)); }
+    void leave_row(const T* from, T* to) const { memcpy(to, from, q.d * sizeof(T)); }
+    static int64_t kept(const Weights& q) { return q.D; }
+    void keep(int t, T* to) const { memcpy(to, c.z + t * q.D, q.D * sizeof(T)); }
+    void recall(int t, const T* from) { memcpy(c.z + t * q.D, from, q.D * sizeof(T)); }
 };
 
 // Gradients of one layer's weights, added up over chunks. Padded like the weights.
@@ -148,6 +162,7 @@ template <class T> struct MambaSums {
 };
 
 template <class T> struct MambaAdjoint {
+    typedef MambaSums<T> Sums;
     SelectiveGradient<T> g;
     T *y, *x;                   // [CHUNK][M] gradients of output and input
     T *select, *low;            // [CHUNK][K], [CHUNK][R]
@@ -166,6 +181,7 @@ template <class T> struct MambaAdjoint {
         select = arena.take<T>(CHUNK * q.K), low = arena.take<T>(CHUNK * q.R);
         into = arena.take<T>((CHUNK + q.w - 1) * q.D), carried = arena.take<T>((q.w - 1) * q.D);
     }
+    T* grad_h() const { return g.h; }
     // f.x, the extended rows and the gate are those of the chunk, f.c.h the state before it; y in,
     // x out, carried and g.h from the chunk after to the chunk before.
     void backward(MambaChunk<T>& f, const MambaSums<T>& sums, int steps) {
@@ -194,7 +210,7 @@ template <class T> struct MambaAdjoint {
         outer_product(inputs, q.D, q.d, f.xn, q.M, q.M, steps, sums.in_u, q.M);
         outer_product(g.z, q.D, q.d, f.xn, q.M, q.M, steps, sums.in_z, q.M);
         if (!q.norm) return;
-        normalise_backward(f.x, q.norm, f.inverse, q.m, q.M, steps, x, sums.norm);
+        normalise_backward(f.x, q.norm, f.inverse, q.m, q.M, q.M, steps, x, sums.norm);
         for (int64_t i = 0; i < steps * q.M; i += Lanes<T>::W) store(x + i, load(x + i) + load(y + i));
     }
 };

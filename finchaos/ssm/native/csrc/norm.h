@@ -4,36 +4,29 @@
 
 namespace WIDTH {
 
-template <class T> INLINE T lane_sum(Vec<T> v) {
-    T x[Lanes<T>::W];
-    store(x, v);
-    for (int half = Lanes<T>::W / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) x[i] += x[i + half];
-    return x[0];
-}
-
-// rows[steps][M] of m numbers; out may not be rows. inverse[steps] is 1 / root mean square.
+// rows[steps][ld] of m numbers, M as padded; out may not be rows. inverse[steps] is 1 / root mean
+// square.
 template <class T>
-void normalise(const T* rows, const T* weight, int64_t m, int64_t M, int steps, T epsilon, T* out,
-               T* inverse) {
+void normalise(const T* rows, const T* weight, int64_t m, int64_t M, int64_t ld, int steps, T epsilon,
+               T* out, T* inverse) {
     for (int t = 0; t < steps; t++) {
-        const T* x = rows + t * M;
+        const T* x = rows + t * ld;
         Vec<T> sum = splat(T(0));
         for (int64_t j = 0; j < M; j += Lanes<T>::W) sum += load(x + j) * load(x + j);
         T scale = T(1) / std::sqrt(lane_sum<T>(sum) / T(m) + epsilon);
         inverse[t] = scale;
         for (int64_t j = 0; j < M; j += Lanes<T>::W)
-            store(out + t * M + j, load(x + j) * scale * load(weight + j));
+            store(out + t * ld + j, load(x + j) * scale * load(weight + j));
     }
 }
 
-// grad[steps][M] in: of the output, out: of the input.
+// grad[steps][ld] in: of the output, out: of the input.
 template <class T>
 void normalise_backward(const T* rows, const T* weight, const T* inverse, int64_t m, int64_t M,
-                        int steps, T* grad, T* grad_weight) {
+                        int64_t ld, int steps, T* grad, T* grad_weight) {
     for (int t = 0; t < steps; t++) {
-        const T* x = rows + t * M;
-        T* g = grad + t * M;
+        const T* x = rows + t * ld;
+        T* g = grad + t * ld;
         T scale = inverse[t];
         Vec<T> along = splat(T(0));
         for (int64_t j = 0; j < M; j += Lanes<T>::W)

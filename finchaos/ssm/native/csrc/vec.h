@@ -15,7 +15,8 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define WIDTH JOIN(lanes, LANES)
 #define UNROLL _Pragma("GCC unroll 16")
-#define INLINE inline __attribute__((always_inline))
+#define INLINED __attribute__((always_inline))
+#define INLINE inline INLINED
 
 namespace WIDTH {
 
@@ -87,6 +88,15 @@ template <class T> void add_lanes(const T* vectors, int64_t count, T* sums) {
         store(out, totals<T>(rest));
         memcpy(sums + i, out, (count - i) * sizeof(T));
     }
+}
+
+// The lanes of one vector added up.
+template <class T> INLINE T lane_sum(Vec<T> v) {
+    T x[Lanes<T>::W];
+    store(x, v);
+    for (int half = Lanes<T>::W / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) x[i] += x[i + half];
+    return x[0];
 }
 
 // 2^x for x <= 0 or moderate; below -126 (-1022) it is about zero. The polynomial is 1 exactly at

@@ -1,0 +1,58 @@
+"""Whether one compiled kernel does a whole layer, and with what it is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from finchaos.core.errors import InputError
+from finchaos.ssm import native
+from finchaos.ssm.backends import choose_backend
+from finchaos.ssm.inputs import check_finite, check_lengths, check_types, values_are_known
+
+
+def is_compiled(backend: str, x: Tensor, like: Tensor) -> bool:
+    """Whether a layer with weights like ``like`` is one kernel for the input ``x``.
+
+    Mixed precision and graphs that are being traced go by parts.
+    """
+    apart = torch.is_autocast_enabled(x.device.type) or not values_are_known()
+    whole = x.dtype == like.dtype and x.dtype in (torch.float32, torch.float64)
+    return whole and not apart and choose_backend(backend, x.device).name == "cpu"
+
+
+def run_compiled(
+    layer: native.Layer,
+    x: Tensor,
+    weights: Sequence[Tensor | None],
+    state: tuple[Tensor, Tensor] | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A layer by its kernel, from the states of convolution and scan, or from nothing.
+
+    Raises
+    ------
+    InputError
+        If a state is one of another configuration, batch or type, or holds NaN or infinity, or
+        the lengths do not fit.
+    """
+    check_lengths(lengths, *x.shape[:2])
+    if state is not None:
+        _check_state(layer, x, state)
+    return native.run_layer(layer, x, weights, state or (None, None), lengths)
+
+
+def _check_state(layer: native.Layer, x: Tensor, state: tuple[Tensor, Tensor]) -> None:
+    found = dict(zip(("state.conv", "state.ssm"), state, strict=True))
+    shapes = {"state.conv": (len(x), *layer.conv), "state.ssm": (len(x), *layer.state)}
+    for name, tensor in found.items():
+        if tuple(tensor.shape) != shapes[name]:
+            raise InputError(
+                f"{name} is a state of another configuration or batch",
+                expected=f"shape {shapes[name]}",
+                got=str(tuple(tensor.shape)),
+            )
+    check_types({"x": x}, dict(found))
+    check_finite(dict(found))
