@@ -132,7 +132,7 @@ def ssd_scan(
     >>> [round(float(v), 4) for v in out.y.flatten()]
     [1.0, 1.3679, 1.5032]
     """
-    name = choose_backend(backend, x.device).name
+    name = choose_backend(backend, x.device, cuda.ssd_limit(x.dtype)).name
     moving = {"x": x, "dt": dt, "B": B, "C": C}
     sizes = _check("b t", moving, A, D, z, dt_bias, {"initial_state": initial_state})
     check_lengths(lengths, sizes["b"], sizes["t"])
