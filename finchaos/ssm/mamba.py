@@ -7,6 +7,7 @@ into the other. Tensors are ``b t m``: batch, time, model width; ``d`` is the in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from finchaos.ssm.inputs import (
     values_are_known,
 )
 from finchaos.ssm.scan import selective_scan, selective_step
+from finchaos.ssm.tracing import Trace, trace_mamba
 
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
 NORM_EPSILON = 1e-5
@@ -214,6 +216,17 @@ class Mamba(nn.Module):
         y, ssm = selective_step(**self._scan_inputs(u, z), state=state.ssm)
         return self.out_proj(y), MambaState(conv, ssm)
 
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: MambaState | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[MambaState]:
+        """As :meth:`MambaBlock.trace`, without norm and residual."""
+        return trace_mamba(self, x, keep, state, lengths)
+
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether one kernel does the layer; mixed precision and traced graphs go by parts."""
         apart = torch.is_autocast_enabled(x.device.type) or not values_are_known()
@@ -338,3 +351,38 @@ class MambaBlock(nn.Module):
         """Transform one time step, shape (b, m)."""
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: MambaState | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[MambaState]:
+        """What ``forward`` gives, with hidden states on the way and step sizes, in one pass.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, t, m)
+        keep : sequence of int, optional
+            Increasing indices of the steps whose hidden states (b, d, n) are kept; all by default,
+            which takes b t d n numbers.
+        state, lengths
+            As in ``forward``.
+
+        Raises
+        ------
+        InputError
+            As ``forward``, and if ``keep`` does not increase within the sequence.
+
+        Examples
+        --------
+        >>> block = MambaBlock(MambaConfig(d_model=4, d_state=3))
+        >>> trace = block.trace(torch.ones(1, 5, 4), keep=[1, 4])
+        >>> tuple(trace.states.shape), tuple(trace.dt.shape)
+        ((1, 2, 8, 3), (1, 5, 8))
+        """
+        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
+        return mixed.within_block(x)

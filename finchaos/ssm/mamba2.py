@@ -8,6 +8,7 @@ channels; B and C come in g groups of n states; the convolution runs over c = d 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from finchaos.ssm.gated_norm import GatedRMSNorm
 from finchaos.ssm.inputs import check_layer_input, parameter_dtype
 from finchaos.ssm.mamba import RMSNorm
 from finchaos.ssm.ssd import NO_LIMIT, ssd_scan, ssd_step
+from finchaos.ssm.tracing import Trace, trace_mamba2
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,17 @@ class Mamba2(nn.Module):
         projected: Tensor = self.out_proj(y if self.norm is None else self.norm(y, z))
         return projected
 
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: Mamba2State | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[Mamba2State]:
+        """As :meth:`Mamba2Block.trace`, without norm and residual."""
+        return trace_mamba2(self, x, keep, state, lengths)
+
 
 def _parted(channels: Tensor, parts: int) -> Tensor:
     """The last axis as ``parts`` neighbouring parts, an axis before it."""
@@ -353,3 +366,19 @@ class Mamba2Block(nn.Module):
         """Transform one time step, shape (b, m)."""
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: Mamba2State | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[Mamba2State]:
+        """What ``forward`` gives, with hidden states (b h p n) after the steps of ``keep``.
+
+        Arguments as in :meth:`finchaos.ssm.mamba.MambaBlock.trace`; step sizes are (b t h).
+        """
+        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
+        return mixed.within_block(x)
