@@ -18,6 +18,7 @@ from finchaos.ssm.s4d_kernel import s4d_kernel
 from finchaos.ssm.s4d_scan import choose_s4d_backend, s4d_scan, s4d_step
 from finchaos.ssm.scan import selective_scan, selective_step
 from finchaos.ssm.ssd import ssd_scan, ssd_step
+from finchaos.ssm.states import load_state, save_state
 from finchaos.ssm.tracing import Trace
 
 __all__ = [
@@ -45,10 +46,12 @@ __all__ = [
     "choose_backend",
     "choose_s4d_backend",
     "influence_by_lag",
+    "load_state",
     "memory_length",
     "s4d_kernel",
     "s4d_scan",
     "s4d_step",
+    "save_state",
     "selective_scan",
     "selective_step",
     "ssd_scan",
