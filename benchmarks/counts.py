@@ -1,8 +1,8 @@
 """Operations and bytes of one layer, a token: the counts behind the roofline.
 
 Model width m, inner width d = 2 m, n states a channel, convolution width w = 4. Mamba-1: rank
-r = m / 16 of the step-size map, rounded up. Mamba-2: h heads, one group, c = d + 2 n channels of the
-convolution.
+r = m / 16 of the step-size map, rounded up. Mamba-2: h heads, one group, c = d + 2 n channels of
+the convolution.
 
 An addition, a multiplication, a division, a maximum, and an exponential, logarithm or root each
 count as one operation, although the last three take a dozen instructions. Values are float32
