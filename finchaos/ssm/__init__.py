@@ -2,6 +2,7 @@
 
 from finchaos.ssm.backends import BackendChoice, available_backends, choose_backend
 from finchaos.ssm.conv import causal_conv, causal_conv_step
+from finchaos.ssm.export import export_onnx, export_step
 from finchaos.ssm.inputs import ScanOutput
 from finchaos.ssm.introspection import (
     LagProfile,
@@ -45,6 +46,8 @@ __all__ = [
     "causal_conv_step",
     "choose_backend",
     "choose_s4d_backend",
+    "export_onnx",
+    "export_step",
     "influence_by_lag",
     "load_state",
     "memory_length",
