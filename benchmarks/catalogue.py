@@ -19,6 +19,9 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
     "scaling": ("scaling", "run"),
     "inference": ("inference", "run"),
     "training": ("training", "run"),
+    "gpu": ("gpu", "run"),
+    "gpu_equality": ("gpu_equality", "run"),
+    "gpu_layers": ("gpu", "layers"),
 }
 DEFAULT = ("targets", "s4d", "bootstrap")
 ALL = "all"

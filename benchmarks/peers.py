@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.baselines import CausalTransformer, LSTMStack
 from finchaos.ssm import MambaBlock, MambaConfig
+from finchaos.ssm.cuda.ssd import CHUNK_STEPS
 from finchaos.ssm.mamba2 import Mamba2Block, Mamba2Config
 
 Weights = Mapping[str, Tensor]
@@ -138,6 +139,35 @@ def transformers_model(shape: Shape, chunk: int | None = None) -> Any:
     }
     chunks: dict[str, Any] = {} if chunk is None else {"chunk_size": chunk}
     return Mamba2Model(Mamba2Config(**sizes, **heads, **chunks, n_groups=1))
+
+
+def mamba_ssm(shape: Shape, weights: Weights) -> OurStack:
+    """The layers of the package mamba-ssm in our residual blocks; they need a GPU."""
+    from mamba_ssm import Mamba, Mamba2
+
+    network = OurStack(shape, "reference")
+    for layer in network.layers:
+        sizes: dict[str, Any] = {"d_model": shape.d_model, "d_state": shape.d_state}
+        if shape.family == "mamba2":
+            sizes |= {"headdim": shape.headdim, "chunk_size": CHUNK_STEPS}
+        layer.mixer = _WithoutState((Mamba if shape.family == "mamba" else Mamba2)(**sizes))
+    network.load_state_dict({_inside(name): value for name, value in weights.items()})
+    return network
+
+
+class _WithoutState(nn.Module):
+    """A layer of theirs, which maps a tensor to a tensor, with the face of ours."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.theirs = layer
+
+    def forward(self, x: Tensor, state: None = None, lengths: None = None) -> tuple[Tensor, None]:
+        return self.theirs(x), None
+
+
+def _inside(name: str) -> str:
+    return name.replace(".mixer.", ".mixer.theirs.")
 
 
 def lstm(shape: Shape, weights: Weights) -> LSTMStack:
