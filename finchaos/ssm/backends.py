@@ -49,6 +49,8 @@ class BackendChoice:
     reason: str
 
 
+# What torch.compile traces would otherwise lead it through the search for a compiler.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _absence(name: str) -> str | None:
     """Why a backend cannot be used here; None if it can."""
     if name == "cpu":
