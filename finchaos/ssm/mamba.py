@@ -216,17 +216,6 @@ class Mamba(nn.Module):
         y, ssm = selective_step(**self._scan_inputs(u, z), state=state.ssm)
         return self.out_proj(y), MambaState(conv, ssm)
 
-    def trace(
-        self,
-        x: Tensor,
-        *,
-        keep: Sequence[int] | Tensor | None = None,
-        state: MambaState | None = None,
-        lengths: Tensor | None = None,
-    ) -> Trace[MambaState]:
-        """As :meth:`MambaBlock.trace`, without norm and residual."""
-        return trace_mamba(self, x, keep, state, lengths)
-
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether one kernel does the layer; mixed precision and traced graphs go by parts."""
         apart = torch.is_autocast_enabled(x.device.type) or not values_are_known()
@@ -295,6 +284,17 @@ class Mamba(nn.Module):
             "delta_bias": self.dt_proj.bias.to(exact),
             "delta_softplus": True,
         }
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: MambaState | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[MambaState]:
+        """As :meth:`MambaBlock.trace`, without norm and residual."""
+        return trace_mamba(self, x, keep, state, lengths)
 
 
 class RMSNorm(nn.Module):
