@@ -26,6 +26,7 @@ from finchaos.ssm.inputs import (
     check_types,
     parameter_dtype,
     values_are_known,
+    without_padding,
 )
 from finchaos.ssm.scan import selective_scan, selective_step
 from finchaos.ssm.tracing import Trace, trace_mamba
@@ -345,7 +346,7 @@ class MambaBlock(nn.Module):
         if self.mixer._is_compiled(x):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
-        return x + mixed, state
+        return without_padding(x + mixed, lengths), state
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """Transform one time step, shape (b, m)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.conv import causal_conv
-from finchaos.ssm.inputs import ScanOutput, check_layer_input, padding
+from finchaos.ssm.inputs import ScanOutput, check_layer_input, without_padding
 from finchaos.ssm.scan import selective_scan, step_size
 from finchaos.ssm.ssd import ssd_scan
 
@@ -76,7 +76,7 @@ class Trace(Generic[StateT]):
 
     def within_block(self, x: Tensor) -> Trace[StateT]:
         """The trace of the residual block around the layer, whose input is ``x`` (b t m)."""
-        return replace(self, y=_ended(x + self.y, self.lengths))
+        return replace(self, y=without_padding(x + self.y, self.lengths))
 
 
 def trace_mamba(
@@ -104,7 +104,7 @@ def trace_mamba(
         state=type(before)(conv, out.last_state),
         states=_kept(out),
         steps=steps,
-        dt=_ended(step_size(given["delta"], given["delta_bias"], positive=True), lengths),
+        dt=without_padding(step_size(given["delta"], given["delta_bias"], positive=True), lengths),
         A=given["A"],
         lengths=lengths,
     )
@@ -130,11 +130,11 @@ def trace_mamba2(
     out = ssd_scan(**given, initial_state=before.ssm, lengths=lengths, keep=steps, backend=backend)
     dt = step_size(dt, given["dt_bias"], positive=True).clamp(*mixer.config.dt_limit)
     return Trace(
-        y=_ended(mixer._finish(out.y, z), lengths),
+        y=without_padding(mixer._finish(out.y, z), lengths),
         state=type(before)(conv, out.last_state),
         states=_kept(out),
         steps=steps,
-        dt=_ended(dt, lengths),
+        dt=without_padding(dt, lengths),
         A=given["A"],
         lengths=lengths,
     )
@@ -148,12 +148,6 @@ def _steps(keep: Steps, x: Tensor) -> tuple[int, ...]:
 def _kept(out: ScanOutput) -> Tensor:
     assert out.states is not None  # noqa: S101  (for the type checker: steps were named)
     return out.states
-
-
-def _ended(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Zero where a row (b t ..) is padding."""
-    after = padding(lengths, values.shape[1])
-    return values if after is None else values.masked_fill(after.unsqueeze(-1), 0.0)
 
 
 def _span(steps: tuple[int, ...]) -> str:
