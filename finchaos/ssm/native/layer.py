@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from finchaos.ssm.native.library import CHUNK_STEPS, address, padded, run
+from finchaos.ssm.native.library import CHUNK_STEPS, address, lanes, padded, run, use_lanes
 
 _SIZES = ("m", "d", "n", "r", "w")
 WEIGHTS = (
@@ -107,7 +107,7 @@ class _Layer(torch.autograd.Function):
             states = x.new_empty(batch, chunks, -(-n // 4) * 4, width)
             given |= {"saved": saved, "checkpoints": states}
             ctx.save_for_backward(x, conv_before, before, lengths, saved, states, *weights)
-            ctx.epsilon = epsilon
+            ctx.epsilon, ctx.lanes = epsilon, lanes()
         _run("mamba_forward", x, weights, epsilon, given)
         return made["y"], made["conv_last"], made["last"]
 
@@ -119,12 +119,14 @@ class _Layer(torch.autograd.Function):
         given |= {"saved": saved, "checkpoints": checkpoints}
         given |= dict(zip(("grad_y", "grad_conv_last", "grad_last"), grads, strict=True))
         _, grad_conv, grad_last = grads
-        made = [torch.empty_like(x), torch.empty_like(grad_conv), torch.empty_like(grad_last)]
-        of_weights = [None if w is None else torch.empty_like(w) for w in weights]
+        # Not empty_like: that keeps strides, and the kernels write dense numbers.
+        made = [x.new_empty(v.shape) for v in (x, grad_conv, grad_last)]
+        of_weights = [None if w is None else w.new_empty(w.shape) for w in weights]
         names = ("x", *_STATES, *WEIGHTS)
         made_by_name = zip(names, [*made, *of_weights], strict=True)
         given |= {f"grad_{name}": grad for name, grad in made_by_name}
-        _run("mamba_backward", x, weights, ctx.epsilon, given)
+        with use_lanes(ctx.lanes):  # what was kept stands in vectors of that width
+            _run("mamba_backward", x, weights, ctx.epsilon, given)
         states = (
             grad if s is not None else None
             for s, grad in zip((conv_before, before), made[1:], strict=True)
