@@ -213,12 +213,16 @@ def _token(case: latency.Case, options: Options) -> Mapping[str, Found]:
 
 
 def _memory(case: Case, options: Options) -> Mapping[str, Found]:
-    peaks = memory.measure(case, options)
-    mine = peaks[stacks.OURS]
-    return {
-        key: Found(peak / mine, f"{mine / 1e6:.0f} MB against {peak / 1e6:.0f} MB")
-        for key, peak in peaks.items()
-    }
+    """The smaller ratio of those under the tuned allocator and the system's."""
+    found: dict[str, Found] = {}
+    for allocator in memory.ALLOCATORS:
+        peaks = memory.measure(case, options, allocator)
+        mine = peaks[stacks.OURS]
+        for key, peak in peaks.items():
+            sizes = f"{mine / 1e6:.0f} MB against {peak / 1e6:.0f} MB, allocator {allocator}"
+            now = Found(peak / mine, sizes)
+            found[key] = min(now, found.get(key, now), key=lambda one: one.value)
+    return found
 
 
 def _s4d(options: Options) -> Mapping[str, Found]:
