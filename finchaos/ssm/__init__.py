@@ -20,6 +20,7 @@ from finchaos.ssm.s4d_scan import choose_s4d_backend, s4d_scan, s4d_step
 from finchaos.ssm.scan import selective_scan, selective_step
 from finchaos.ssm.ssd import ssd_scan, ssd_step
 from finchaos.ssm.states import load_state, save_state
+from finchaos.ssm.streaming import Stream, compile_stream
 from finchaos.ssm.tracing import Trace
 
 __all__ = [
@@ -40,12 +41,14 @@ __all__ = [
     "S4DRealStep",
     "S4DState",
     "ScanOutput",
+    "Stream",
     "Trace",
     "available_backends",
     "causal_conv",
     "causal_conv_step",
     "choose_backend",
     "choose_s4d_backend",
+    "compile_stream",
     "export_onnx",
     "export_step",
     "influence_by_lag",

@@ -1,0 +1,325 @@
+"""A stack of blocks as a stream: a row in, a row out, in constant time and memory.
+
+A :class:`Stream` has its own copy of the weights, made when it is compiled, and remembers what it
+has seen. A row is (m,): the width of the residual stream; a stream has no batch axis.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finchaos.core.errors import InputError
+from finchaos.ssm.backends import AUTO, BackendChoice, check_backend
+from finchaos.ssm.inputs import check_finite
+from finchaos.ssm.mamba import MambaBlock, MambaState
+from finchaos.ssm.mamba2 import Mamba2Block, Mamba2State
+
+Block: TypeAlias = MambaBlock | Mamba2Block
+State: TypeAlias = MambaState | Mamba2State
+_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_BACKENDS = (AUTO, "cpu", "torch")
+
+
+class _Engine(Protocol):
+    """What advances a stack; rows and states that come here were checked."""
+
+    def advance(self, rows: np.ndarray) -> np.ndarray:
+        """Outputs of rows (t, m), all in one type; the state moves on."""
+
+    def read(self) -> tuple[State, ...]:
+        """Copies of the states."""
+
+    def write(self, states: Sequence[State]) -> None:
+        """Continue from copies of these states."""
+
+    def fresh(self) -> _Engine:
+        """The same weights in the state before anything was seen."""
+
+
+class _TorchEngine:
+    """The blocks' own steps, one after the other."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._blocks = blocks
+        self._states: list[State] = [block.initial_state(1) for block in blocks]
+
+    @torch.inference_mode()
+    def advance(self, rows: np.ndarray) -> np.ndarray:
+        outputs = np.empty_like(rows, order="C")
+        states = list(self._states)  # an error half-way leaves the stream where it was
+        for t, row in enumerate(torch.from_numpy(rows.copy(order="C"))):
+            x = row.unsqueeze(0)
+            for i, block in enumerate(self._blocks):
+                step: Any = block.step
+                x, states[i] = step(x, states[i])
+            outputs[t] = x[0].numpy()
+        self._states = states
+        return outputs
+
+    def read(self) -> tuple[State, ...]:
+        return tuple(_copied(state) for state in self._states)
+
+    def write(self, states: Sequence[State]) -> None:
+        self._states = [_copied(state) for state in states]
+
+    def fresh(self) -> _TorchEngine:
+        return _TorchEngine(self._blocks)
+
+
+class Stream:
+    """A stack of blocks that remembers what it has seen; made by :func:`compile_stream`.
+
+    It holds memory of constant size, and each row costs the same. Streams are independent of each
+    other and of the blocks they came from; one stream belongs to one thread at a time.
+
+    Attributes
+    ----------
+    engine : BackendChoice
+        What computes, ``cpu`` or ``torch``, and why.
+    width : int
+        Numbers m of a row.
+    dtype : numpy.dtype
+        Of rows, float32 or float64.
+    """
+
+    def __init__(self, engine: _Engine, choice: BackendChoice, blocks: Sequence[Block]) -> None:
+        self.engine = choice
+        self.width, self.dtype = blocks[0].mixer.config.d_model, _DTYPES[_dtype(blocks[0])]
+        self._engine = engine
+        self._blocks = blocks
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """The output of one row.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (m,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (m,)
+            A fresh array.
+
+        Raises
+        ------
+        InputError
+            If the row has another shape or type, or holds NaN or infinity; the stream stays as it
+            was.
+        """
+        self._check("x", x, (self.width,))
+        return self._engine.advance(x[None])[0]
+
+    def advance(self, rows: np.ndarray) -> np.ndarray:
+        """The outputs of several rows, the same bits as one :meth:`step` after the other.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, shape (t, m)
+            In the order of time; t may be zero.
+
+        Returns
+        -------
+        numpy.ndarray, shape (t, m)
+
+        Raises
+        ------
+        InputError
+            As :meth:`step`.
+        """
+        length = rows.shape[0] if isinstance(rows, np.ndarray) and rows.ndim == 2 else "t"
+        self._check("rows", rows, (length, self.width))
+        return self._engine.advance(rows)
+
+    def reset(self) -> None:
+        """Forget everything seen."""
+        self._engine.write(_blank(self._blocks))
+
+    def fresh(self) -> Stream:
+        """Another stream with the same weights that has seen nothing."""
+        return Stream(self._engine.fresh(), self.engine, self._blocks)
+
+    @property
+    def state(self) -> tuple[State, ...]:
+        """Copies of the blocks' states, as their ``forward`` takes and returns them, batch 1."""
+        return self._engine.read()
+
+    def load(self, states: Iterable[State]) -> None:
+        """Continue from states of these blocks, as :attr:`state` or ``forward`` gave them.
+
+        Parameters
+        ----------
+        states : iterable of MambaState or Mamba2State
+            One a block, batch 1; copied.
+
+        Raises
+        ------
+        InputError
+            Naming the tensor, if one has another shape or type, or holds NaN or infinity; the
+            stream stays as it was.
+        """
+        given = tuple(states)
+        wanted = _blank(self._blocks)
+        if len(given) != len(wanted):
+            raise InputError(
+                "states are not those of this stack",
+                expected=f"{len(wanted)}, one a block",
+                got=str(len(given)),
+            )
+        for i, (state, like) in enumerate(zip(given, wanted, strict=True)):
+            _check_state(f"states[{i}]", state, like)
+        self._engine.write(given)
+
+    def __reduce__(self) -> Any:
+        raise InputError(
+            "a stream cannot be copied or pickled",
+            remedy="use fresh() for another one; keep its state and load() it into a stream "
+            "compiled from the same blocks",
+        )
+
+    def _check(self, name: str, rows: np.ndarray, shape: tuple[int | str, ...]) -> None:
+        if not isinstance(rows, np.ndarray) or rows.shape != shape or rows.dtype != self.dtype:
+            raise InputError(
+                f"{name} does not fit the stream",
+                expected=f"an array of {self.dtype} of shape {_legend(shape)}",
+                got=_told(rows),
+            )
+        if not np.isfinite(rows).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+            raise InputError(
+                f"{name} holds values that are not finite",
+                got=f"{rows[place]} at {place}",
+                remedy="clean the input; the stream stays as it was",
+            )
+
+
+def compile_stream(blocks: Iterable[torch.nn.Module], *, backend: str = AUTO) -> Stream:
+    """A stack of blocks, compiled to advance one row at a time.
+
+    Parameters
+    ----------
+    blocks : iterable of MambaBlock or Mamba2Block
+        In the order in which a row passes them, all of one width and in float32 or float64.
+        Their weights are copied: what becomes of the blocks later does not change the stream.
+    backend : {"auto", "cpu", "torch"}
+        ``cpu`` does the whole stack in one call of a compiled kernel, ``torch`` one block's
+        ``step`` after the other in PyTorch.
+
+    Returns
+    -------
+    Stream
+
+    Raises
+    ------
+    InputError
+        If a module is of another kind, or widths or types differ, or a weight is not finite.
+    UnknownNameError, MissingDependencyError
+        If the backend does not exist, or not here.
+
+    Examples
+    --------
+    >>> from finchaos.ssm import MambaConfig
+    >>> stream = compile_stream([MambaBlock(MambaConfig(d_model=4))], backend="torch")
+    >>> rows = np.ones((3, 4), dtype=np.float32)
+    >>> first = stream.step(rows[0])
+    >>> rest = stream.advance(rows[1:])
+    >>> stream.reset()
+    >>> bool((stream.step(rows[0]) == first).all())
+    True
+    """
+    stack = _checked(tuple(blocks))
+    choice = _choose(backend)
+    return Stream(_TorchEngine(stack), choice, stack)
+
+
+def _choose(backend: str) -> BackendChoice:
+    check_backend(backend)
+    if backend not in _BACKENDS:
+        raise InputError(
+            f"a stream is not computed by the backend {backend!r}",
+            expected=" or ".join(map(repr, _BACKENDS)),
+        )
+    return BackendChoice("torch", "the blocks' own steps")
+
+
+def _checked(blocks: tuple[torch.nn.Module, ...]) -> tuple[Block, ...]:
+    """Copies of the blocks on the CPU, once it is clear that they make a stack."""
+    stack: list[Block] = []
+    for i, block in enumerate(blocks):
+        if not isinstance(block, MambaBlock | Mamba2Block):
+            raise InputError(
+                f"blocks[{i}] cannot be part of a stream",
+                expected="a MambaBlock or a Mamba2Block",
+                got=type(block).__name__,
+            )
+        stack.append(_copied_block(f"blocks[{i}]", block))
+        first, dtype = stack[0], _dtype(stack[0])
+        if dtype not in _DTYPES or any(p.dtype != dtype for p in block.parameters()):
+            raise InputError(
+                f"blocks[{i}] has a type that a stream cannot compute in",
+                expected="float32 throughout, or float64 throughout, the same for all blocks",
+                got=", ".join(sorted({str(p.dtype) for p in block.parameters()})),
+            )
+        if block.mixer.config.d_model != first.mixer.config.d_model:
+            raise InputError(
+                f"blocks[{i}] has another width than the first",
+                expected=str(first.mixer.config.d_model),
+                got=str(block.mixer.config.d_model),
+            )
+    if not stack:
+        raise InputError("a stream needs blocks", expected="at least one", got="none")
+    return tuple(stack)
+
+
+def _copied_block(name: str, block: Block) -> Block:
+    check_finite({f"{name}.{key}": value for key, value in block.named_parameters()})
+    return copy.deepcopy(block).cpu().eval().requires_grad_(False)
+
+
+def _dtype(block: Block) -> torch.dtype:
+    return block.mixer.A_log.dtype
+
+
+def _blank(blocks: Sequence[Block]) -> tuple[State, ...]:
+    return tuple(block.initial_state(1) for block in blocks)
+
+
+def _check_state(name: str, state: State, like: State) -> None:
+    if type(state) is not type(like):
+        raise InputError(
+            f"{name} is not a state of its block",
+            expected=type(like).__name__,
+            got=type(state).__name__,
+        )
+    for part, wanted in (("conv", like.conv), ("ssm", like.ssm)):
+        tensor: Tensor = getattr(state, part)
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise InputError(
+                f"{name}.{part} is of another configuration",
+                expected=f"{wanted.dtype} of shape {tuple(wanted.shape)}",
+                got=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
+            )
+        check_finite({f"{name}.{part}": tensor})
+
+
+def _copied(state: State) -> State:
+    conv, ssm = (
+        torch.empty_like(x, device="cpu", memory_format=torch.contiguous_format).copy_(x.detach())
+        for x in (state.conv, state.ssm)
+    )
+    return type(state)(conv, ssm)
+
+
+def _legend(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _told(rows: object) -> str:
+    if isinstance(rows, np.ndarray):
+        return f"{rows.dtype} of shape {rows.shape}"
+    return type(rows).__name__
