@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from benchmarks.accuracy import REFERENCE
 from benchmarks.double import InDouble
 from benchmarks.peers import MAMBA2_64, MAMBA2_128, MAMBA_64, MAMBA_128, PEERS, common_weights, ours
 from benchmarks.report import Cell, Options, Report, Table
@@ -65,18 +66,29 @@ def _oracles(wanted: Iterable[Case], options: Options, dtype: torch.dtype) -> Ta
     return Table(f"Equality with other packages, {name}", columns, tuple(rows), notes)
 
 
+def errors(case: Case, options: Options) -> dict[str, tuple[float, float, float]]:
+    """Of every side in float32: outputs, gradients, and outputs without gradients.
+
+    Against our definition in float64; ours under :data:`benchmarks.stacks.OURS`, our definition in
+    float32 under ``loop``.
+    """
+    truth = _outcomes(case, _ours(case, REFERENCE), torch.float64)
+    sides = {OURS: _ours(case, options.backend)}
+    sides |= {key: _peer(case, key) for key in (*case.peers, "loop")}
+    found = {}
+    for key, build in sides.items():
+        both = zip(_outcomes(case, build, torch.float32), truth, strict=True)
+        trained, alone = (_worst(side, true) for side, true in both)
+        found[key] = (*trained, alone[0])
+    return found
+
+
 def _errors(wanted: Iterable[Case], options: Options) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for case in wanted:
-        truth = _outcomes(case, _ours(case, "reference"), torch.float64)
-        sides = {OURS: _ours(case, options.backend)}
-        sides |= {PEERS[key].name: _peer(case, key) for key in (*case.peers, "loop")}
-        for name, build in sides.items():
-            found = _outcomes(case, build, torch.float32)
-            (outputs, gradients), (alone, _) = (
-                _worst(a, b) for a, b in zip(found, truth, strict=True)
-            )
-            rows.append((case.label, name, outputs, gradients, alone))
+        for key, found in errors(case, options).items():
+            name = OURS if key == OURS else PEERS[key].name
+            rows.append((case.label, name, *found))
     columns = ("work", "side in float32", "outputs", "gradients", "outputs without gradients")
     notes = (
         "Errors of whole stacks against our definition in float64, relative to the largest value.",

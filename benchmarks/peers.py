@@ -97,12 +97,14 @@ def ours(shape: Shape, weights: Weights, backend: str = "auto") -> OurStack:
     return network
 
 
-def mambapy(shape: Shape, weights: Weights) -> nn.Module:
-    """The package mambapy with its parallel scan."""
+def mambapy(shape: Shape, weights: Weights, *, parallel: bool = True) -> nn.Module:
+    """The package mambapy with its parallel scan, or its sequential one."""
     from mambapy.mamba import Mamba, MambaConfig
 
     network: nn.Module = Mamba(
-        MambaConfig(d_model=shape.d_model, n_layers=shape.layers, d_state=shape.d_state)
+        MambaConfig(
+            d_model=shape.d_model, n_layers=shape.layers, d_state=shape.d_state, pscan=parallel
+        )
     )
     network.load_state_dict(weights)
     return network
@@ -201,6 +203,7 @@ class Peer:
 
 PEERS: Mapping[str, Peer] = {
     "mambapy": Peer("mambapy, parallel scan", mambapy),
+    "mambapy_loop": Peer("mambapy, sequential", partial(mambapy, parallel=False)),
     "transformers": Peer("transformers, default path", transformers),
     "transformers_64": Peer("transformers, chunks of 64", partial(transformers, chunk=64)),
     "loop": Peer("torch, sequential loop (our reference)", partial(ours, backend="reference")),

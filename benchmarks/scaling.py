@@ -46,8 +46,8 @@ class Curve:
 
 _LENGTHS = tuple(2**k for k in range(7, 16))
 CURVES = (
-    Curve(MAMBA_64, 4, _LENGTHS, {"mambapy": 8192, "transformers": 512, "transformer": 16_384}),
-    Curve(MAMBA2_64, 4, _LENGTHS, {"transformers_64": 8192, "transformer": 16_384}),
+    Curve(MAMBA_64, 4, _LENGTHS, {"mambapy": 8192, "transformers": 512, "transformer": 8192}),
+    Curve(MAMBA2_64, 4, _LENGTHS, {"transformers_64": 8192, "transformer": 8192}),
 )
 Points = dict[str, dict[int, float]]
 
