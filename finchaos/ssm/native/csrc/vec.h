@@ -141,7 +141,8 @@ constexpr double LOG2E = 1.4426950408889634;
 template <class T> INLINE Vec<T> expv(Vec<T> x) { return exp2v(x * T(LOG2E)); }
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     constexpr T far = sizeof(T) == 4 ? 87 : 700;
-    return T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));
+    Vec<T> s = T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));
+    return x < -far ? splat(T(0)) : s;  // zero itself: a gate as low as -1e38 multiplies it
 }
 // log(1 + y) for 0 <= y <= 1 as 2 atanh(y / (2 + y)).
 template <class T> INLINE Vec<T> log1p_unit(Vec<T> y) {

@@ -102,14 +102,14 @@ def with_gradients(run: Any, tensors: Tensors, **options: Any) -> tuple[Tensors,
 
 
 def assert_near(found: Tensors, expected: Tensors, tolerance: float) -> None:
-    """Differences at most ``tolerance`` of the largest number of a tensor."""
+    """Differences at most ``tolerance`` of the largest number of a tensor, or of 1e-20."""
     assert found.keys() == expected.keys()
     for name, tensor in found.items():
         want = expected[name].double()
         assert tensor.shape == want.shape, name
         if want.numel():
             error = float((tensor.double() - want).abs().max())
-            limit = tolerance * max(float(want.abs().max()), 1e-30)
+            limit = tolerance * max(float(want.abs().max()), 1e-20)
             assert error <= limit, f"{name}: {error} > {limit}"
 
 
