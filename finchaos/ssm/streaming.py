@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.backends import AUTO, BackendChoice, check_backend
+from finchaos.ssm import native
+from finchaos.ssm.backends import AUTO, BackendChoice, check_backend, choose_backend
 from finchaos.ssm.inputs import check_finite
-from finchaos.ssm.mamba import MambaBlock, MambaState
+from finchaos.ssm.mamba import NORM_EPSILON, MambaBlock, MambaState
 from finchaos.ssm.mamba2 import Mamba2Block, Mamba2State
 
 Block: TypeAlias = MambaBlock | Mamba2Block
@@ -27,15 +28,18 @@ _BACKENDS = (AUTO, "cpu", "torch")
 
 
 class _Engine(Protocol):
-    """What advances a stack; rows and states that come here were checked."""
+    """What advances a stack; shapes and types of what comes here were checked."""
 
-    def advance(self, rows: np.ndarray) -> np.ndarray:
-        """Outputs of rows (t, m), all in one type; the state moves on."""
+    def step(self, row: np.ndarray) -> np.ndarray | None:
+        """The output of a row (m,); None, and nothing done, if it is not finite."""
 
-    def read(self) -> tuple[State, ...]:
-        """Copies of the states."""
+    def advance(self, rows: np.ndarray) -> np.ndarray | None:
+        """The outputs of rows (t, m); None, and nothing done, if one is not finite."""
 
-    def write(self, states: Sequence[State]) -> None:
+    def read(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """Copies of the states, convolution and scan."""
+
+    def write(self, states: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Continue from copies of these states."""
 
     def fresh(self) -> _Engine:
@@ -47,11 +51,17 @@ class _TorchEngine:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks = blocks
-        self._states: list[State] = [block.initial_state(1) for block in blocks]
+        self._states = _blank(blocks)
+
+    def step(self, row: np.ndarray) -> np.ndarray | None:
+        outputs = self.advance(row[None])
+        return None if outputs is None else outputs[0]
 
     @torch.inference_mode()
-    def advance(self, rows: np.ndarray) -> np.ndarray:
-        outputs = np.empty_like(rows, order="C")
+    def advance(self, rows: np.ndarray) -> np.ndarray | None:
+        if not np.isfinite(rows).all():
+            return None
+        outputs = np.empty(rows.shape, rows.dtype)
         states = list(self._states)  # an error half-way leaves the stream where it was
         for t, row in enumerate(torch.from_numpy(rows.copy(order="C"))):
             x = row.unsqueeze(0)
@@ -59,14 +69,18 @@ class _TorchEngine:
                 step: Any = block.step
                 x, states[i] = step(x, states[i])
             outputs[t] = x[0].numpy()
-        self._states = states
+        self._states = tuple(states)
         return outputs
 
-    def read(self) -> tuple[State, ...]:
-        return tuple(_copied(state) for state in self._states)
+    def read(self) -> Sequence[tuple[Tensor, Tensor]]:
+        return [(_copied(state.conv), _copied(state.ssm)) for state in self._states]
 
-    def write(self, states: Sequence[State]) -> None:
-        self._states = [_copied(state) for state in states]
+    def write(self, states: Sequence[tuple[Tensor, Tensor]]) -> None:
+        kinds = [type(state) for state in self._states]
+        self._states = tuple(
+            kind(_copied(conv), _copied(ssm))
+            for kind, (conv, ssm) in zip(kinds, states, strict=True)
+        )
 
     def fresh(self) -> _TorchEngine:
         return _TorchEngine(self._blocks)
@@ -91,6 +105,7 @@ class Stream:
     def __init__(self, engine: _Engine, choice: BackendChoice, blocks: Sequence[Block]) -> None:
         self.engine = choice
         self.width, self.dtype = blocks[0].mixer.config.d_model, _DTYPES[_dtype(blocks[0])]
+        self._row_shape = (self.width,)
         self._engine = engine
         self._blocks = blocks
 
@@ -112,8 +127,12 @@ class Stream:
             If the row has another shape or type, or holds NaN or infinity; the stream stays as it
             was.
         """
-        self._check("x", x, (self.width,))
-        return self._engine.advance(x[None])[0]
+        if not isinstance(x, np.ndarray) or x.shape != self._row_shape or x.dtype != self.dtype:
+            raise self._misfit("x", x, self._row_shape)
+        y = self._engine.step(x)
+        if y is None:
+            raise _not_finite("x", x)
+        return y
 
     def advance(self, rows: np.ndarray) -> np.ndarray:
         """The outputs of several rows, the same bits as one :meth:`step` after the other.
@@ -132,13 +151,17 @@ class Stream:
         InputError
             As :meth:`step`.
         """
-        length = rows.shape[0] if isinstance(rows, np.ndarray) and rows.ndim == 2 else "t"
-        self._check("rows", rows, (length, self.width))
-        return self._engine.advance(rows)
+        fits = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == self.width
+        if not fits or rows.dtype != self.dtype:
+            raise self._misfit("rows", rows, ("t", self.width))
+        outputs = self._engine.advance(rows)
+        if outputs is None:
+            raise _not_finite("rows", rows)
+        return outputs
 
     def reset(self) -> None:
         """Forget everything seen."""
-        self._engine.write(_blank(self._blocks))
+        self._engine.write([(state.conv, state.ssm) for state in _blank(self._blocks)])
 
     def fresh(self) -> Stream:
         """Another stream with the same weights that has seen nothing."""
@@ -147,7 +170,10 @@ class Stream:
     @property
     def state(self) -> tuple[State, ...]:
         """Copies of the blocks' states, as their ``forward`` takes and returns them, batch 1."""
-        return self._engine.read()
+        kinds = [type(state) for state in _blank(self._blocks)]
+        return tuple(
+            kind(conv, ssm) for kind, (conv, ssm) in zip(kinds, self._engine.read(), strict=True)
+        )
 
     def load(self, states: Iterable[State]) -> None:
         """Continue from states of these blocks, as :attr:`state` or ``forward`` gave them.
@@ -173,7 +199,9 @@ class Stream:
             )
         for i, (state, like) in enumerate(zip(given, wanted, strict=True)):
             _check_state(f"states[{i}]", state, like)
-        self._engine.write(given)
+        self._engine.write(
+            [(state.conv.detach().cpu(), state.ssm.detach().cpu()) for state in given]
+        )
 
     def __reduce__(self) -> Any:
         raise InputError(
@@ -182,20 +210,23 @@ class Stream:
             "compiled from the same blocks",
         )
 
-    def _check(self, name: str, rows: np.ndarray, shape: tuple[int | str, ...]) -> None:
-        if not isinstance(rows, np.ndarray) or rows.shape != shape or rows.dtype != self.dtype:
-            raise InputError(
-                f"{name} does not fit the stream",
-                expected=f"an array of {self.dtype} of shape {_legend(shape)}",
-                got=_told(rows),
-            )
-        if not np.isfinite(rows).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
-            raise InputError(
-                f"{name} holds values that are not finite",
-                got=f"{rows[place]} at {place}",
-                remedy="clean the input; the stream stays as it was",
-            )
+    def _misfit(self, name: str, rows: Any, shape: tuple[int | str, ...]) -> InputError:
+        array = isinstance(rows, np.ndarray)
+        got = f"{rows.dtype} of shape {rows.shape}" if array else type(rows).__name__
+        return InputError(
+            f"{name} does not fit the stream",
+            expected=f"an array of {self.dtype} of shape {_legend(shape)}",
+            got=got,
+        )
+
+
+def _not_finite(name: str, rows: np.ndarray) -> InputError:
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+    return InputError(
+        f"{name} holds values that are not finite",
+        got=f"{rows[place]} at {place}",
+        remedy="clean the input; the stream stays as it was",
+    )
 
 
 def compile_stream(blocks: Iterable[torch.nn.Module], *, backend: str = AUTO) -> Stream:
@@ -233,18 +264,50 @@ def compile_stream(blocks: Iterable[torch.nn.Module], *, backend: str = AUTO) ->
     True
     """
     stack = _checked(tuple(blocks))
-    choice = _choose(backend)
-    return Stream(_TorchEngine(stack), choice, stack)
+    choice = _choose(backend, stack)
+    made = _packed(stack) if choice.name == "cpu" else _TorchEngine(stack)
+    return Stream(made, choice, stack)
 
 
-def _choose(backend: str) -> BackendChoice:
+def _choose(backend: str, blocks: Sequence[Block]) -> BackendChoice:
     check_backend(backend)
     if backend not in _BACKENDS:
         raise InputError(
             f"a stream is not computed by the backend {backend!r}",
             expected=" or ".join(map(repr, _BACKENDS)),
         )
-    return BackendChoice("torch", "the blocks' own steps")
+    choice = choose_backend(backend, "cpu")
+    if choice.name == "torch" or all(isinstance(block, MambaBlock) for block in blocks):
+        return choice
+    lack = "no compiled step of a Mamba2Block yet"
+    if backend != AUTO:
+        raise InputError(
+            f"the backend {backend!r} cannot advance this stack",
+            got=lack,
+            remedy="ask for 'auto' or 'torch'",
+        )
+    return BackendChoice("torch", lack)
+
+
+@torch.no_grad()
+def _packed(blocks: Sequence[Block]) -> native.PackedStream:
+    weights = [
+        [
+            block.norm.weight,
+            block.mixer.in_proj.weight,
+            block.mixer.conv1d.weight.squeeze(1),
+            block.mixer.conv1d.bias,
+            block.mixer.x_proj.weight,
+            block.mixer.dt_proj.weight,
+            block.mixer.dt_proj.bias,
+            -torch.exp(block.mixer.A_log),
+            block.mixer.D,
+            block.mixer.out_proj.weight,
+        ]
+        for block in blocks
+        if isinstance(block, MambaBlock)
+    ]
+    return native.PackedStream(native.PackedStack(weights, NORM_EPSILON))
 
 
 def _checked(blocks: tuple[torch.nn.Module, ...]) -> tuple[Block, ...]:
@@ -307,19 +370,9 @@ def _check_state(name: str, state: State, like: State) -> None:
         check_finite({f"{name}.{part}": tensor})
 
 
-def _copied(state: State) -> State:
-    conv, ssm = (
-        torch.empty_like(x, device="cpu", memory_format=torch.contiguous_format).copy_(x.detach())
-        for x in (state.conv, state.ssm)
-    )
-    return type(state)(conv, ssm)
+def _copied(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
 
 
 def _legend(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-
-
-def _told(rows: object) -> str:
-    if isinstance(rows, np.ndarray):
-        return f"{rows.dtype} of shape {rows.shape}"
-    return type(rows).__name__

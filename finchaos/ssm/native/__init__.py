@@ -4,8 +4,11 @@ from finchaos.ssm.native.conv import causal_conv
 from finchaos.ssm.native.layer import mamba_layer
 from finchaos.ssm.native.library import absence, lanes, use_lanes, widest
 from finchaos.ssm.native.selective import selective_scan
+from finchaos.ssm.native.stream import PackedStack, PackedStream
 
 __all__ = [
+    "PackedStack",
+    "PackedStream",
     "absence",
     "causal_conv",
     "lanes",

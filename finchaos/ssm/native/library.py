@@ -95,11 +95,20 @@ def run(name: str, dtype: torch.dtype, call: ctypes.Structure) -> None:
     MemoryError
         If its working memory could not be had.
     """
-    library = _load()
-    kind = {torch.float32: "float", torch.float64: "double"}[dtype]
-    kernel: Any = getattr(library, f"fc_{name}_{kind}_{lanes()}")
-    if kernel(ctypes.byref(call)):
+    if kernel(name, dtype, lanes())(ctypes.byref(call)):
         raise MemoryError(f"no working memory for the kernel {name}")
+
+
+def kernel(name: str, dtype: torch.dtype, width: int, *, brief: bool = False) -> Any:
+    """The kernel ``name`` for numbers of a type and vectors of ``width`` floats.
+
+    A brief one keeps the interpreter while it runs: it is done before another thread could begin.
+    """
+    library = _load()
+    assert isinstance(library, ctypes.CDLL)  # noqa: S101  (doors ask absence() first)
+    kind = {torch.float32: "float", torch.float64: "double"}[dtype]
+    home = ctypes.PyDLL(library._name, handle=library._handle) if brief else library
+    return getattr(home, f"fc_{name}_{kind}_{width}")
 
 
 def address(tensor: torch.Tensor | None) -> int | None:

@@ -1,0 +1,155 @@
+"""A stack of layers as a stream: packed weights, kept states, all layers in one call.
+
+All memory is numpy's: weights packed once, in common to all streams of a stack, and one block for
+each stream. It goes when the objects go; a row costs no allocation but its result.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from ctypes import c_int64, c_void_p
+from threading import Lock
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finchaos.ssm.native.layer import parts_of
+from finchaos.ssm.native.library import kernel, lanes
+
+Weights = Sequence[Tensor | None]
+_NOT_FINITE = 2
+_BRIEF_BYTES = 4 << 20
+"""Up to here a step takes so little time that it is not worth letting another thread run."""
+
+
+class _Call(ctypes.Structure):
+    _fields_ = [
+        ("layers", c_int64),
+        ("parts", c_void_p),
+        *((name, c_int64) for name in ("stack_room", "stream_room")),
+        *((name, c_void_p) for name in ("stack", "stream")),
+        ("count", c_int64),
+        *((name, c_void_p) for name in ("x", "y")),
+        ("layer", c_int64),
+        *((name, c_void_p) for name in ("conv", "ssm")),
+    ]
+
+
+class PackedStack:
+    """Weights of a stack of Mamba layers as the kernels of one width of vectors read them.
+
+    Parameters
+    ----------
+    layers : sequence of sequences of torch.Tensor or None
+        Each in the order of :data:`finchaos.ssm.native.layer.WEIGHTS`, of one type and width;
+        copied.
+    epsilon : float
+        Of the norms.
+
+    Attributes
+    ----------
+    width : int
+        Numbers m of a row.
+    dtype : torch.dtype
+    lanes : int
+        Floats in a vector: the kernels in use where the stack was packed.
+    states : list of (tuple of int, tuple of int)
+        Shapes (w - 1, d) and (d, n) of the layers' states.
+    """
+
+    def __init__(self, layers: Sequence[Weights], epsilon: float) -> None:
+        packed = [parts_of(weights, epsilon) for weights in layers]
+        parts = [part for part, _ in packed]
+        _, in_proj, *_ = layers[0]
+        assert in_proj is not None  # noqa: S101  (the kernels require it)
+        self.width, self.dtype, self.lanes = parts[0].m, in_proj.dtype, lanes()
+        self.states = [((p.w - 1, p.d), (p.d, p.n)) for p in parts]
+        addresses = (c_void_p * len(parts))(*map(ctypes.addressof, parts))
+        call = _Call(layers=len(parts), parts=ctypes.cast(addresses, c_void_p))
+        self.run("sizes", call)
+        self._memory = np.empty(call.stack_room, np.uint8)
+        self.address, self.stream_room = self._memory.ctypes.data, int(call.stream_room)
+        call.stack = self.address
+        self.run("pack", call)
+
+    def run(self, name: str, call: _Call) -> int:
+        """One of the streams' kernels on a call."""
+        return int(kernel(f"stream_{name}", self.dtype, self.lanes)(ctypes.byref(call)))
+
+    def row_kernel(self) -> Callable[[int], int]:
+        """The kernel that advances, as a function of a call's address with little around it."""
+        brief = self._memory.nbytes <= _BRIEF_BYTES
+        found: Any = kernel("stream_advance", self.dtype, self.lanes, brief=brief)
+        found.argtypes = [c_void_p]
+        return cast(Callable[[int], int], found)
+
+
+class PackedStream:
+    """The states of one stream over a packed stack, and the way to move them on.
+
+    Threads take turns, a call at a time.
+    """
+
+    def __init__(self, stack: PackedStack) -> None:
+        self._stack = stack
+        self._memory = np.empty(stack.stream_room, np.uint8)
+        dtype = np.float32 if stack.dtype == torch.float32 else np.float64
+        self._row, self._result = np.empty((2, stack.width), dtype)
+        self._call = self._new_call()
+        self._call.count = 1
+        self._call.x, self._call.y = self._row.ctypes.data, self._result.ctypes.data
+        stack.run("open", self._call)
+        self._lock = Lock()
+        self._advance_by_one = stack.row_kernel()
+        self._at = ctypes.addressof(self._call)
+
+    def step(self, row: np.ndarray) -> np.ndarray | None:
+        """The output of a row (m,), or None and nothing done if it is not finite."""
+        with self._lock:
+            self._row[:] = row
+            if self._advance_by_one(self._at):
+                return None
+            return self._result.copy()
+
+    def advance(self, rows: np.ndarray) -> np.ndarray | None:
+        """The outputs of rows (t, m), or None and nothing done if one is not finite."""
+        rows = np.ascontiguousarray(rows)
+        results = np.empty_like(rows)
+        call = self._new_call()
+        call.count, call.x, call.y = len(rows), rows.ctypes.data, results.ctypes.data
+        with self._lock:
+            failed = self._stack.run("advance", call) == _NOT_FINITE
+        return None if failed else results
+
+    def read(self) -> list[tuple[Tensor, Tensor]]:
+        """Copies of the layers' states, shapes (1, w - 1, d) and (1, d, n)."""
+        made = [
+            (
+                torch.empty(1, *conv, dtype=self._stack.dtype),
+                torch.empty(1, *ssm, dtype=self._stack.dtype),
+            )
+            for conv, ssm in self._stack.states
+        ]
+        self._exchange("read", made)
+        return made
+
+    def write(self, states: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Continue from these states, shaped as those that :meth:`read` gives."""
+        self._exchange("write", [(conv.contiguous(), ssm.contiguous()) for conv, ssm in states])
+
+    def fresh(self) -> PackedStream:
+        """Another stream of the stack that has seen nothing."""
+        return PackedStream(self._stack)
+
+    def _exchange(self, name: str, states: Sequence[tuple[Tensor, Tensor]]) -> None:
+        call = self._new_call()
+        with self._lock:
+            for call.layer, (conv, ssm) in enumerate(states):
+                call.conv, call.ssm = conv.data_ptr(), ssm.data_ptr()
+                self._stack.run(name, call)
+
+    def _new_call(self) -> _Call:
+        return _Call(stack=self._stack.address, stream=self._memory.ctypes.data)
