@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from finchaos.core.errors import InputError, UnknownNameError
+from finchaos.core.errors import InputError, MissingDependencyError, UnknownNameError
 from finchaos.ssm import (
+    BackendChoice,
     Mamba2Block,
     Mamba2Config,
     Mamba2State,
@@ -19,7 +20,9 @@ from finchaos.ssm import (
     MambaConfig,
     MambaState,
     Stream,
+    backends,
     compile_stream,
+    native,
 )
 
 WIDTH = 6
@@ -236,6 +239,21 @@ def test_backends_of_a_stream_are_asked_for_by_name() -> None:
     with pytest.raises(InputError, match="'reference'"):
         compile_stream(stack(), backend="reference")
     assert compile_stream(stack(), backend="torch").engine.name == "torch"
+
+
+def test_without_kernels_a_stream_says_why_and_computes_in_pytorch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, expected = rows(4), compile_stream(stack(), backend="torch").advance(rows(4))
+    monkeypatch.setattr(native, "absence", lambda: "for this test only")
+    backends._notify.cache_clear()
+    with pytest.warns(backends.BackendNotice, match="for this test only") as seen:
+        streams = [compile_stream(stack()) for _ in range(2)]
+    assert len(seen) == 1
+    assert streams[0].engine == BackendChoice("torch", "for this test only")
+    np.testing.assert_array_equal(streams[0].advance(x), expected)
+    with pytest.raises(MissingDependencyError, match="for this test only"):
+        compile_stream(stack(), backend="cpu")
 
 
 def test_a_stream_is_not_copied_by_accident() -> None:
