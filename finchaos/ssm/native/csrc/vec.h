@@ -37,8 +37,9 @@ template <class T> using Vec = typename Lanes<T>::V;
 template <class T> INLINE Vec<T> load(const T* p) { return *(const typename Lanes<T>::U*)p; }
 template <class T> INLINE void store(T* p, Vec<T> v) { *(typename Lanes<T>::U*)p = v; }
 template <class T> INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
-template <class T> INLINE Vec<T> least(Vec<T> a, Vec<T> b) { return a < b ? a : b; }
-template <class T> INLINE Vec<T> most(Vec<T> a, Vec<T> b) { return a > b ? a : b; }
+// What is not a number in a stays so: a broken weight must not become a bound.
+template <class T> INLINE Vec<T> least(Vec<T> a, Vec<T> b) { return b < a ? b : a; }
+template <class T> INLINE Vec<T> most(Vec<T> a, Vec<T> b) { return b > a ? b : a; }
 template <class T> INLINE Vec<T> magnitude(Vec<T> a) { return a < 0 ? -a : a; }
 
 // The lanes of W vectors added up, one sum a lane, in one fixed order.
