@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #if LANES == 16
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // the undefined operands of GCC's own headers
+#endif
 #include <immintrin.h>
 #elif defined(__SSE2__)
 #include <xmmintrin.h>
@@ -48,14 +50,18 @@ template <class T> INLINE Vec<T> magnitude(Vec<T> a) { return a < 0 ? -a : a; }
 #define EACH16(f) EACH8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
 #define LOW(l) (((l) & ~(2 * S - 1)) | ((l) & (S - 1))) + ((l) & S ? W : 0)
 #define HIGH(l) ((((l) & ~(2 * S - 1)) | ((l) & (S - 1))) | S) + ((l) & S ? W : 0)
+#ifdef __clang__
+#define SHUFFLE(a, b, I, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, I, ...) __builtin_shuffle(a, b, I{__VA_ARGS__})
+#endif
 template <class T, int W, int S> struct Fold;
 #define FOLD(count, each)                                                        \
     template <class T, int S> struct Fold<T, count, S> {                         \
         static constexpr int W = count;                                          \
         static INLINE Vec<T> of(Vec<T> a, Vec<T> b) {                            \
             typedef typename Lanes<T>::I I;                                      \
-            return __builtin_shuffle(a, b, I{each(LOW)}) +                       \
-                   __builtin_shuffle(a, b, I{each(HIGH)});                       \
+            return SHUFFLE(a, b, I, each(LOW)) + SHUFFLE(a, b, I, each(HIGH));   \
         }                                                                        \
     };
 FOLD(16, EACH16)
