@@ -32,7 +32,7 @@ ABOUT: Mapping[str, tuple[str, int]] = {
     "bootstrap": ("the interval of a Sharpe ratio", 1),
     "fallback": ("the scan without a compiler", 1),
     "latency": ("one token through four layers", 1),
-    "memory": ("peak extra memory of a training pass", 3),
+    "memory": ("peak extra memory of a training pass", 4),
     "roofline": ("operations and bytes, and the fraction of the roofline reached", 1),
     "scaling": ("cost as the length doubles, with a figure", 8),
     "inference": ("forward passes against every peer", 8),

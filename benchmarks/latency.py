@@ -78,7 +78,8 @@ def run(options: Options, wanted: tuple[Case, ...] = CASES) -> Report:
             f"{engine(case.shape, options.backend)}."
             for case in wanted
         ),
-        "p99 of the slower paths is largely the scheduler's.",
+        f"p99 is about the first call after the others had their turn, one in "
+        f"{options.protocol.block}, which finds its weights no longer in the caches.",
     )
     return Report("latency", (Table("One token, batch 1", columns, tuple(rows), notes),))
 

@@ -38,7 +38,7 @@ ALLOCATORS = {
 CASES = (
     Case(MAMBA_64, 32, 512, ("mambapy", "loop", "lstm", "transformer")),
     Case(MAMBA_64, 32, 2048, ("lstm", "transformer")),
-    Case(MAMBA_128, 32, 512, ("mambapy", "lstm", "transformer")),
+    Case(MAMBA_128, 16, 512, ("mambapy", "lstm", "transformer")),
     Case(MAMBA_64, 4, 512, ("transformers",)),
     Case(MAMBA2_64, 32, 512, ("transformers", "transformers_64", "lstm", "transformer")),
     Case(MAMBA2_64, 32, 2048, ("lstm", "transformer")),
