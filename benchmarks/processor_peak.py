@@ -7,13 +7,14 @@ of a processor, code that does use them would reach more than "the peak".
 from __future__ import annotations
 
 import ctypes
+import os
+import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-from finchaos.ssm.native.build import BuildFailure, compiler
 
 # Twelve sums that do not wait for one another, enough for two units with a latency of four to six.
 _SOURCE = """
@@ -47,17 +48,23 @@ def multiply_adds(operations: float) -> tuple[Callable[[], float], float] | None
 
     A multiply-add counts as two operations.
     """
-    try:
-        cxx = compiler()
-    except BuildFailure:
+    cxx = _compiler()
+    if cxx is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder) / "peak.cpp", Path(folder) / "peak.so"
         source.write_text(_SOURCE)
-        subprocess.run([cxx, *_FLAGS, str(source), "-o", str(library)], check=True)
+        subprocess.run([*cxx, *_FLAGS, str(source), "-o", str(library)], check=True)
         loaded = ctypes.CDLL(str(library))
     loaded.fc_multiply_adds.argtypes = (ctypes.c_long, ctypes.c_float, ctypes.c_float)
     loaded.fc_multiply_adds.restype = ctypes.c_float
     each = 2 * _SUMS * int(loaded.fc_lanes())
     rounds = max(1, round(operations / each))
     return partial(loaded.fc_multiply_adds, rounds, 0.5, 1.0), float(each * rounds)
+
+
+def _compiler() -> list[str] | None:
+    """What the variable CXX says, else the first compiler that there is."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    commands = [named] if named else [["g++"], ["clang++"], ["c++"]]
+    return next((command for command in commands if shutil.which(command[0])), None)
