@@ -31,7 +31,10 @@ class _Engine(Protocol):
     """What advances a stack; shapes and types of what comes here were checked."""
 
     def step(self, row: np.ndarray) -> np.ndarray | None:
-        """The output of a row (m,); None, and nothing done, if it is not finite."""
+        """The output of a row (m,); None, and nothing done, if it does not fit or is not finite.
+
+        A row may be of any type here, and one that fits but is not aligned may be turned down.
+        """
 
     def advance(self, rows: np.ndarray) -> np.ndarray | None:
         """The outputs of rows (t, m); None, and nothing done, if one is not finite."""
@@ -51,9 +54,12 @@ class _TorchEngine:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks = blocks
+        self._shape, self._dtype = (blocks[0].mixer.config.d_model,), _DTYPES[_dtype(blocks[0])]
         self._states = _blank(blocks)
 
     def step(self, row: np.ndarray) -> np.ndarray | None:
+        if not isinstance(row, np.ndarray) or (row.shape, row.dtype) != (self._shape, self._dtype):
+            return None
         outputs = self.advance(row[None])
         return None if outputs is None else outputs[0]
 
@@ -90,7 +96,8 @@ class Stream:
     """A stack of blocks that remembers what it has seen; made by :func:`compile_stream`.
 
     It holds memory of constant size, and each row costs the same. Streams are independent of each
-    other and of the blocks they came from; one stream belongs to one thread at a time.
+    other and of the blocks they came from; one stream belongs to one thread at a time, and a
+    compiled one refuses a second thread while the first is at work on it.
 
     Attributes
     ----------
@@ -105,8 +112,7 @@ class Stream:
     def __init__(self, engine: _Engine, choice: BackendChoice, blocks: Sequence[Block]) -> None:
         self.engine = choice
         self.width, self.dtype = blocks[0].mixer.config.d_model, _DTYPES[_dtype(blocks[0])]
-        self._row_shape = (self.width,)
-        self._engine = engine
+        self._engine, self._engine_step = engine, engine.step
         self._blocks = blocks
 
     def step(self, x: np.ndarray) -> np.ndarray:
@@ -127,12 +133,8 @@ class Stream:
             If the row has another shape or type, or holds NaN or infinity; the stream stays as it
             was.
         """
-        if not isinstance(x, np.ndarray) or x.shape != self._row_shape or x.dtype != self.dtype:
-            raise self._misfit("x", x, self._row_shape)
-        y = self._engine.step(x)
-        if y is None:
-            raise _not_finite("x", x)
-        return y
+        y = self._engine_step(x)
+        return self._second_look(x) if y is None else y
 
     def advance(self, rows: np.ndarray) -> np.ndarray:
         """The outputs of several rows, the same bits as one :meth:`step` after the other.
@@ -209,6 +211,16 @@ class Stream:
             remedy="use fresh() for another one; keep its state and load() it into a stream "
             "compiled from the same blocks",
         )
+
+    def _second_look(self, x: np.ndarray) -> np.ndarray:
+        """The output of a row that the engine turned down, or why."""
+        fits = isinstance(x, np.ndarray) and x.shape == (self.width,) and x.dtype == self.dtype
+        if not fits:
+            raise self._misfit("x", x, (self.width,))
+        y = self._engine.step(np.array(x))
+        if y is None:
+            raise _not_finite("x", x)
+        return y
 
     def _misfit(self, name: str, rows: Any, shape: tuple[int | str, ...]) -> InputError:
         array = isinstance(rows, np.ndarray)

@@ -7,15 +7,16 @@ each stream. It goes when the objects go; a row costs no allocation but its resu
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import c_int64, c_void_p
-from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from finchaos.core.errors import InputError
 from finchaos.ssm.native.layer import parts_of
 from finchaos.ssm.native.library import kernel, lanes
 
@@ -53,7 +54,8 @@ class PackedStack:
     ----------
     width : int
         Numbers m of a row.
-    dtype : torch.dtype
+    dtype, numbers : torch.dtype, type
+        Of the weights, for torch and for numpy.
     lanes : int
         Floats in a vector: the kernels in use where the stack was packed.
     states : list of (tuple of int, tuple of int)
@@ -66,6 +68,7 @@ class PackedStack:
         _, in_proj, *_ = layers[0]
         assert in_proj is not None  # noqa: S101  (the kernels require it)
         self.width, self.dtype, self.lanes = parts[0].m, in_proj.dtype, lanes()
+        self.numbers = np.float32 if self.dtype == torch.float32 else np.float64
         self.states = [((p.w - 1, p.d), (p.d, p.n)) for p in parts]
         addresses = (c_void_p * len(parts))(*map(ctypes.addressof, parts))
         call = _Call(layers=len(parts), parts=ctypes.cast(addresses, c_void_p))
@@ -90,29 +93,37 @@ class PackedStack:
 class PackedStream:
     """The states of one stream over a packed stack, and the way to move them on.
 
-    Threads take turns, a call at a time.
+    Raises InputError where a thread finds another one at work on the stream.
     """
 
     def __init__(self, stack: PackedStack) -> None:
         self._stack = stack
         self._memory = np.empty(stack.stream_room, np.uint8)
-        dtype = np.float32 if stack.dtype == torch.float32 else np.float64
-        self._row, self._result = np.empty((2, stack.width), dtype)
+        row, self._result = np.empty((2, stack.width), stack.numbers)
+        # A window takes only what has its shape and type, in one look.
+        self._window = memoryview(row)
         self._call = self._new_call()
         self._call.count = 1
-        self._call.x, self._call.y = self._row.ctypes.data, self._result.ctypes.data
-        stack.run("open", self._call)
-        self._lock = Lock()
-        self._advance_by_one = stack.row_kernel()
+        self._call.x, self._call.y = row.ctypes.data, self._result.ctypes.data
         self._at = ctypes.addressof(self._call)
+        self._advance_by_one = stack.row_kernel()
+        # Whoever holds the one turn works; taking it and putting it back cost less than a lock.
+        self._turns = [True]
+        stack.run("open", self._call)
 
     def step(self, row: np.ndarray) -> np.ndarray | None:
-        """The output of a row (m,), or None and nothing done if it is not finite."""
-        with self._lock:
-            self._row[:] = row
-            if self._advance_by_one(self._at):
-                return None
-            return self._result.copy()
+        """The output of a row (m,), or None and nothing done if it does not fit, is not finite."""
+        try:
+            turn = self._turns.pop()
+        except IndexError:
+            raise _used_twice() from None
+        try:
+            self._window[:] = row  # type: ignore[call-overload]
+            return None if self._advance_by_one(self._at) else self._result.copy()
+        except (TypeError, ValueError):
+            return None
+        finally:
+            self._turns.append(turn)
 
     def advance(self, rows: np.ndarray) -> np.ndarray | None:
         """The outputs of rows (t, m), or None and nothing done if one is not finite."""
@@ -120,17 +131,15 @@ class PackedStream:
         results = np.empty_like(rows)
         call = self._new_call()
         call.count, call.x, call.y = len(rows), rows.ctypes.data, results.ctypes.data
-        with self._lock:
+        with self._turn():
             failed = self._stack.run("advance", call) == _NOT_FINITE
         return None if failed else results
 
     def read(self) -> list[tuple[Tensor, Tensor]]:
         """Copies of the layers' states, shapes (1, w - 1, d) and (1, d, n)."""
+        dtype = self._stack.dtype
         made = [
-            (
-                torch.empty(1, *conv, dtype=self._stack.dtype),
-                torch.empty(1, *ssm, dtype=self._stack.dtype),
-            )
+            (torch.empty(1, *conv, dtype=dtype), torch.empty(1, *ssm, dtype=dtype))
             for conv, ssm in self._stack.states
         ]
         self._exchange("read", made)
@@ -146,10 +155,29 @@ class PackedStream:
 
     def _exchange(self, name: str, states: Sequence[tuple[Tensor, Tensor]]) -> None:
         call = self._new_call()
-        with self._lock:
+        with self._turn():
             for call.layer, (conv, ssm) in enumerate(states):
                 call.conv, call.ssm = conv.data_ptr(), ssm.data_ptr()
                 self._stack.run(name, call)
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        try:
+            turn = self._turns.pop()
+        except IndexError:
+            raise _used_twice() from None
+        try:
+            yield
+        finally:
+            self._turns.append(turn)
+
     def _new_call(self) -> _Call:
         return _Call(stack=self._stack.address, stream=self._memory.ctypes.data)
+
+
+def _used_twice() -> InputError:
+    return InputError(
+        "a stream is used by two threads at once",
+        expected="one thread at a time",
+        remedy="give each its own, by fresh(), or let them take turns",
+    )

@@ -152,6 +152,12 @@ def test_rows_need_not_be_contiguous_or_writable() -> None:
     strided.flags.writeable = False
     np.testing.assert_array_equal(stream.step(strided[0]), expected[0])
     np.testing.assert_array_equal(stream.advance(strided[1:4]), expected[1:4])
+    packed = np.zeros(1, dtype=[("mark", "u1"), ("row", "f4", WIDTH)])
+    packed["row"] = x[4]
+    assert not packed["row"][0].flags.aligned
+    unaligned = stream.fresh()
+    unaligned.load(stream.state)
+    np.testing.assert_array_equal(unaligned.step(packed["row"][0]), expected[4])
     swapped = np.ascontiguousarray(x[4:, ::-1])[:, ::-1]
     np.testing.assert_array_equal(stream.advance(swapped), expected[4:])
 
@@ -167,6 +173,7 @@ def test_rows_that_do_not_fit_are_refused_and_change_nothing(backend: str) -> No
         (x[0, :-1], "float32 of shape \\(5,\\)"),
         (x[:1], "\\(1, 6\\)"),
         (x[0].astype(np.float64), "float64"),
+        (x[0].astype(">f4"), "got >f4"),
         (x[0].tolist(), "list"),
         (torch.from_numpy(x[0]), "Tensor"),
         (holes[1], "nan at \\(2,\\)"),

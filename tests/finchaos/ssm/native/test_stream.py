@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finchaos.core.errors import InputError
 from finchaos.ssm import MambaBlock, MambaConfig, MambaState, Stream, compile_stream
 from finchaos.ssm.native import use_lanes
 from tests.finchaos.ssm.native.tensors import LANES
@@ -143,13 +145,35 @@ def test_streams_of_one_stack_in_several_threads_keep_apart() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_one_stream_shared_by_threads_takes_whole_rows() -> None:
-    stream = compile_stream(blocks(torch.float32, MambaConfig(16)), backend="cpu")
-    row = rows(1, 16, torch.float32)[0]
-    expected = {y.tobytes() for y in stream.fresh().advance(np.tile(row, (800, 1)))}
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(stream.step, [row] * 800))
-    assert {y.tobytes() for y in found} == expected
+def test_a_second_thread_is_refused_while_the_first_is_at_work() -> None:
+    stream = compile_stream(blocks(torch.float32, *[MambaConfig(16)] * 2), backend="cpu")
+    x = rows(100_000, 16, torch.float32)
+    expected = stream.fresh().advance(x)
+    done = threading.Event()
+
+    def work() -> np.ndarray | None:
+        try:
+            stream.reset()
+            return stream.advance(x)
+        except InputError:  # it was the other thread's turn
+            return None
+        finally:
+            done.set()
+
+    refused: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        while not refused:
+            done.clear()
+            found = pool.submit(work)
+            while not done.is_set():
+                try:
+                    _ = stream.state
+                except InputError as error:
+                    refused.append(str(error))
+                    done.wait()
+            y = found.result()
+    assert "two threads" in refused[0]
+    assert y is None or (y == expected).all()
 
 
 def test_memory_goes_with_the_last_stream() -> None:
