@@ -26,6 +26,7 @@ from finchaos.ssm.ssd import ssd_scan
 FLOOR = 1e-30
 """Values below are zero to float32; errors are not relative to less."""
 HEAD_WIDTH = 8
+REFERENCE = "reference"
 OUTPUTS = ("y", "last state")
 INPUTS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
 _MAMBA2_NAMES = {"u": "x", "delta": "dt", "delta_bias": "dt_bias"}
@@ -172,7 +173,7 @@ def deviations(
     scan: Scan, inputs: Tensors, backends: tuple[str, ...], *, softplus: bool = True
 ) -> dict[str, Deviations]:
     """By backend and tensor."""
-    expected = results(scan, inputs, "reference", torch.float64, softplus)
+    expected = results(scan, inputs, REFERENCE, torch.float64, softplus)
     return {
         backend: {
             name: _deviation(tensor, expected[name])
@@ -199,16 +200,26 @@ def worst_by_steps(
     return worst
 
 
-def worst(scan: Scan, grid: Grid, backend: str) -> tuple[float, float]:
-    """Largest error of outputs and last states, and of gradients."""
-    found = worst_by_steps(scan, grid, (backend,)).values()
-    outputs = max(row[name] for row in found for name in OUTPUTS)
-    return outputs, max(value for row in found for name, value in row.items() if name in INPUTS)
+def worst(scan: Scan, grid: Grid, backends: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """By backend: largest error of outputs and last states, and of gradients."""
+    found: dict[str, tuple[float, float]] = {}
+    for (backend, _), row in worst_by_steps(scan, grid, backends).items():
+        outputs, gradients = found.get(backend, (0.0, 0.0))
+        found[backend] = (
+            max(outputs, *(row[name] for name in OUTPUTS)),
+            max(gradients, *(value for name, value in row.items() if name in INPUTS)),
+        )
+    return found
+
+
+def compared_backends(options: Options) -> tuple[str, ...]:
+    """Ours as asked for, the one without a compiler, and the definition itself in float32."""
+    return tuple(dict.fromkeys((choose_backend(options.backend).name, "torch", REFERENCE)))
 
 
 def run(options: Options, grid: Grid = Grid(), extremes: Extremes = Extremes()) -> Report:
     """Tables of errors, of extreme values and of gradient checks."""
-    backends = tuple(dict.fromkeys((choose_backend(options.backend).name, "torch")))
+    backends = compared_backends(options)
     tables = [_grid_table(scan, grid, backends) for scan in SCANS]
     tables += [_extremes_table(extremes, backends), _gradient_table(backends)]
     return Report("accuracy", tuple(tables))
@@ -224,7 +235,8 @@ def _grid_table(scan: Scan, grid: Grid, backends: tuple[str, ...]) -> Table:
         f"Worst of batch {grid.batches}, channels {grid.channels}, states {grid.states}, with and "
         "without skip, gate, bias and initial state; float32 against the reference in float64, "
         "relative to the largest value.",
-        "From the column u on: gradients.",
+        "From the column u on: gradients. The backend reference is the definition itself in "
+        "float32: errors near its own lie in the numbers, not in the algorithm.",
     )
     columns = ("backend", "L", *OUTPUTS, *INPUTS)
     return Table(f"Accuracy of the {scan.name} scan", columns, tuple(rows), notes)
@@ -248,7 +260,7 @@ def _extremes_table(extremes: Extremes, backends: tuple[str, ...]) -> Table:
 def _gradient_table(backends: tuple[str, ...]) -> Table:
     rows = [
         (scan.name, backend, _gradient_check(scan, backend))
-        for scan, backend in product(SCANS, ("reference", *backends))
+        for scan, backend in product(SCANS, backends)
     ]
     notes = ("torch.autograd.gradcheck of all inputs in float64, default tolerances.",)
     return Table(

@@ -17,7 +17,7 @@ def _sharpe(returns: np.ndarray) -> np.ndarray:
     return ratio
 
 
-def sharpe_interval() -> Comparison:
+def sharpe_interval(rounds: int) -> Comparison:
     """One thousand draws over five thousand days; refuses to time answers that disagree."""
     returns = random_stream(1, "benchmark/bootstrap").standard_t(4, DAYS) * 0.01 + 0.0004
 
@@ -39,6 +39,5 @@ def sharpe_interval() -> Comparison:
 
     if not np.allclose(ours(), theirs(), atol=0.1):
         raise RuntimeError(f"ours {ours()} and the peer's {theirs()} disagree")
-    return compare(
-        f"Sharpe interval, {DAYS} days, {DRAWS} draws", "arch StationaryBootstrap", ours, theirs
-    )
+    work = f"Sharpe interval, {DAYS} days, {DRAWS} draws"
+    return compare(work, "arch StationaryBootstrap", ours, theirs, rounds)

@@ -11,6 +11,7 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
     "targets": ("targets", "run"),
     "s4d": ("comparisons", "s4d"),
     "bootstrap": ("comparisons", "sharpe"),
+    "equality": ("equality", "run"),
     "accuracy": ("accuracy", "run"),
     "fallback": ("fallback", "run"),
     "latency": ("latency", "run"),
@@ -19,7 +20,28 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
     "scaling": ("scaling", "run"),
     "inference": ("inference", "run"),
     "training": ("training", "run"),
+    "gpu": ("gpu", "run"),
+    "gpu_equality": ("gpu_equality", "run"),
+    "gpu_layers": ("gpu", "layers"),
 }
+ABOUT: Mapping[str, tuple[str, int]] = {
+    "targets": ("every target, judged", 5),
+    "equality": ("outputs and gradients against other packages", 2),
+    "accuracy": ("errors of the scans and layers against float64, gradient checks", 2),
+    "s4d": ("the S4D kernel and its filters", 1),
+    "bootstrap": ("the interval of a Sharpe ratio", 1),
+    "fallback": ("the scan without a compiler", 1),
+    "latency": ("one token through four layers", 1),
+    "memory": ("peak extra memory of a training pass", 4),
+    "roofline": ("operations and bytes, and the fraction of the roofline reached", 1),
+    "scaling": ("cost as the length doubles, with a figure", 8),
+    "inference": ("forward passes against every peer", 8),
+    "training": ("forward and backward passes against every peer", 15),
+    "gpu": ("times on a GPU beside this processor's", 5),
+    "gpu_equality": ("the backend cuda against the definition, by dtype", 10),
+    "gpu_layers": ("on a GPU beside mamba-ssm's own layers", 5),
+}
+"""What a benchmark shows, and its minutes on one core of a server of 2025."""
 DEFAULT = ("targets", "s4d", "bootstrap")
 ALL = "all"
 
@@ -35,6 +57,12 @@ def chosen(names: list[str]) -> tuple[str, ...]:
     if ALL in names:
         return tuple(BENCHMARKS)
     return tuple(dict.fromkeys(names)) or DEFAULT
+
+
+def durations() -> str:
+    """A line for every benchmark: what it shows and how long it takes."""
+    lines = [f"  {name:<13}{about}, about {n} min" for name, (about, n) in ABOUT.items()]
+    return "\n".join(["benchmarks:", *lines])
 
 
 def run(name: str, options: Options) -> Report:

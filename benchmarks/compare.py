@@ -32,7 +32,7 @@ class Comparison:
 
 
 def compare(
-    work: str, peer: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 7
+    work: str, peer: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int
 ) -> Comparison:
     """Run both to warm up, then in turn ``rounds`` times."""
     spent = interleaved({"ours": ours, "theirs": theirs}, Protocol(rounds=rounds))

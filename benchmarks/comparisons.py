@@ -11,7 +11,7 @@ from benchmarks.report import Options, Report, Table
 
 def sharpe(options: Options) -> Report:
     """Interval of a Sharpe ratio by the stationary bootstrap."""
-    found = [bootstrap.sharpe_interval()]
+    found = [bootstrap.sharpe_interval(options.protocol.rounds)]
     return Report("bootstrap", (table("Stationary bootstrap", found),))
 
 
@@ -19,7 +19,8 @@ def s4d(options: Options) -> Report:
     """The S4D kernel and its filters."""
     from benchmarks import s4d as measured
 
-    found = [*measured.s4d_kernel(), *measured.s4d_filters()]
+    rounds = options.protocol.rounds
+    found = [*measured.s4d_kernel(rounds), *measured.s4d_filters(rounds)]
     return Report("s4d", (table("S4D", found),))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -47,10 +47,18 @@ def conditions(backend: str) -> dict[str, str]:
         "our backend": f"{choice.name}, {choice.reason}",
         "versions": ", ".join(
             [f"Python {platform.python_version()}"]
-            + [f"{name} {version(name)}" for name in PACKAGES]
+            + [f"{name} {installed(name)}" for name in PACKAGES]
         ),
         "system": platform.platform(),
     }
+
+
+def installed(package: str) -> str:
+    """A package's version, or that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _processor() -> str:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from benchmarks.baselines import CausalTransformer, LSTMStack
 from finchaos.ssm import MambaBlock, MambaConfig
-from finchaos.ssm.mamba2 import Mamba2Block, Mamba2Config
+from finchaos.ssm.cuda.ssd import CHUNK_STEPS
+from finchaos.ssm.mamba2 import Mamba2Block
+from finchaos.ssm.mamba2_config import Mamba2Config
 
 Weights = Mapping[str, Tensor]
 SEED = 7
@@ -96,12 +98,14 @@ def ours(shape: Shape, weights: Weights, backend: str = "auto") -> OurStack:
     return network
 
 
-def mambapy(shape: Shape, weights: Weights) -> nn.Module:
-    """The package mambapy with its parallel scan."""
+def mambapy(shape: Shape, weights: Weights, *, parallel: bool = True) -> nn.Module:
+    """The package mambapy with its parallel scan, or its sequential one."""
     from mambapy.mamba import Mamba, MambaConfig
 
     network: nn.Module = Mamba(
-        MambaConfig(d_model=shape.d_model, n_layers=shape.layers, d_state=shape.d_state)
+        MambaConfig(
+            d_model=shape.d_model, n_layers=shape.layers, d_state=shape.d_state, pscan=parallel
+        )
     )
     network.load_state_dict(weights)
     return network
@@ -140,6 +144,35 @@ def transformers_model(shape: Shape, chunk: int | None = None) -> Any:
     return Mamba2Model(Mamba2Config(**sizes, **heads, **chunks, n_groups=1))
 
 
+def mamba_ssm(shape: Shape, weights: Weights) -> OurStack:
+    """The layers of the package mamba-ssm in our residual blocks; they need a GPU."""
+    from mamba_ssm import Mamba, Mamba2
+
+    network = OurStack(shape, "reference")
+    for layer in network.layers:
+        sizes: dict[str, Any] = {"d_model": shape.d_model, "d_state": shape.d_state}
+        if shape.family == "mamba2":
+            sizes |= {"headdim": shape.headdim, "chunk_size": CHUNK_STEPS}
+        layer.mixer = _WithoutState((Mamba if shape.family == "mamba" else Mamba2)(**sizes))
+    network.load_state_dict({_inside(name): value for name, value in weights.items()})
+    return network
+
+
+class _WithoutState(nn.Module):
+    """A layer of theirs, which maps a tensor to a tensor, with the face of ours."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.theirs = layer
+
+    def forward(self, x: Tensor, state: None = None, lengths: None = None) -> tuple[Tensor, None]:
+        return self.theirs(x), None
+
+
+def _inside(name: str) -> str:
+    return name.replace(".mixer.", ".mixer.theirs.")
+
+
 def lstm(shape: Shape, weights: Weights) -> LSTMStack:
     """An LSTM of as many parameters."""
     return LSTMStack(shape.d_model, shape.layers, _count(weights))
@@ -171,6 +204,7 @@ class Peer:
 
 PEERS: Mapping[str, Peer] = {
     "mambapy": Peer("mambapy, parallel scan", mambapy),
+    "mambapy_loop": Peer("mambapy, sequential", partial(mambapy, parallel=False)),
     "transformers": Peer("transformers, default path", transformers),
     "transformers_64": Peer("transformers, chunks of 64", partial(transformers, chunk=64)),
     "loop": Peer("torch, sequential loop (our reference)", partial(ours, backend="reference")),

@@ -83,7 +83,9 @@ class Report:
     def markdown(self, conditions: Mapping[str, str]) -> str:
         """All tables, and the conditions they hold under."""
         held = "; ".join(f"{key}: {value}" for key, value in conditions.items())
-        return "\n".join([table.markdown() for table in self.tables] + [f"Conditions: {held}.\n"])
+        tables = [table.markdown() for table in self.tables]
+        shown = [f"![{self.name}]({self.name}.svg)\n"] if "svg" in (self.figures or {}) else []
+        return "\n".join([*tables, *shown, f"Conditions: {held}.\n"])
 
     def write(self, folder: Path, conditions: Mapping[str, str]) -> None:
         """Markdown, JSON and figures into ``folder``, each complete or not at all."""

@@ -1,8 +1,8 @@
 """S4D against its published form: one exponential for each mode and lag, and a convolution by FFT.
 
-Set before start, for both sides: ``OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=4000000000
-MALLOC_TRIM_THRESHOLD_=16000000000``. Without the last two every large temporary of the peer is
-given back to the system and asked for again, which costs it another half of its time.
+Under the environment of :mod:`benchmarks.machine`. Without its allocator settings every large
+temporary of the peer is given back to the system and asked for again, which costs it another half
+of its time.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from benchmarks.compare import Comparison, compare
 from finchaos.ssm.s4d import S4D, S4DConfig
 from finchaos.ssm.s4d_kernel import kernel_of
 
-CHANNELS, STATES, BATCH, ROUNDS = 64, 64, 32, 9
+CHANNELS, STATES, BATCH = 64, 64, 32
+LENGTHS = (128, 512, 2048)
 Gradients = Callable[[], tuple[Tensor, ...]]
 
 
-def s4d_kernel() -> list[Comparison]:
+def s4d_kernel(rounds: int) -> list[Comparison]:
     """The kernel alone, forward and backward, at three lengths."""
-    return [_kernel(steps) for steps in (128, 512, 2048)]
+    return [_kernel(steps, rounds) for steps in LENGTHS]
 
 
-def s4d_filters() -> list[Comparison]:
+def s4d_filters(rounds: int) -> list[Comparison]:
     """Filters of a training batch, forward and backward, in both forms; ours with last states."""
-    return [_filters(steps, form) for steps in (128, 512, 2048) for form in ("chunked", "fft")]
+    return [_filters(steps, form, rounds) for steps in LENGTHS for form in ("chunked", "fft")]
 
 
-def _kernel(steps: int) -> Comparison:
+def _kernel(steps: int, rounds: int) -> Comparison:
     layer = _layer("chunked")
     parameters = list(layer.kernel.parameters())
     weights = _normal(CHANNELS, steps, seed=1)
@@ -46,10 +47,10 @@ def _kernel(steps: int) -> Comparison:
 
     _require_equal(ours, theirs)
     work = f"S4D kernel, {CHANNELS} channels, {STATES} states, {steps} lags, forward and backward"
-    return compare(work, "direct Vandermonde in PyTorch", ours, theirs, ROUNDS)
+    return compare(work, "direct Vandermonde in PyTorch", ours, theirs, rounds)
 
 
-def _filters(steps: int, form: str) -> Comparison:
+def _filters(steps: int, form: str, rounds: int) -> Comparison:
     layer = _layer(form)
     leaves = [_normal(BATCH, steps, CHANNELS, seed=2).requires_grad_(), layer.D]
     leaves += list(layer.kernel.parameters())
@@ -69,7 +70,7 @@ def _filters(steps: int, form: str) -> Comparison:
     _require_equal(ours, theirs)
     sizes = f"{BATCH} x {steps} x {CHANNELS}, {STATES} states"
     work = f"S4D filters ({form}), {sizes}, forward and backward"
-    return compare(work, "direct Vandermonde and FFT in PyTorch", ours, theirs, ROUNDS)
+    return compare(work, "direct Vandermonde and FFT in PyTorch", ours, theirs, rounds)
 
 
 def _direct(layer: S4D, steps: int) -> Tensor:

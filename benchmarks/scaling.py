@@ -46,8 +46,8 @@ class Curve:
 
 _LENGTHS = tuple(2**k for k in range(7, 16))
 CURVES = (
-    Curve(MAMBA_64, 4, _LENGTHS, {"mambapy": 8192, "transformers": 512, "transformer": 16_384}),
-    Curve(MAMBA2_64, 4, _LENGTHS, {"transformers_64": 8192, "transformer": 16_384}),
+    Curve(MAMBA_64, 4, _LENGTHS, {"mambapy": 8192, "transformers": 512, "transformer": 8192}),
+    Curve(MAMBA2_64, 4, _LENGTHS, {"transformers_64": 8192, "transformer": 8192}),
 )
 Points = dict[str, dict[int, float]]
 
@@ -115,14 +115,17 @@ def _worst_doubling(times: Mapping[int, float]) -> float:
 
 def _figure(found: list[tuple[Curve, Points]], ending: str) -> bytes:
     style: Any = {"svg.hashsalt": "finchaos", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+    sides = dict.fromkeys(key for _, points in found for key in points)
+    colors = {key: f"C{i}" for i, key in enumerate(sides)}
     with mpl.rc_context(style):
         figure = Figure(figsize=(5.2 * len(found), 4.0), layout="constrained")
         axes = figure.subplots(1, len(found), squeeze=False)[0]
         for axis, (curve, points) in zip(axes, found, strict=True):
             for key, times in points.items():
-                label = f"{_name(key)}, slope {slope(times):.2f}"
+                label, color = f"{_name(key)}, slope {slope(times):.2f}", colors[key]
                 width = 2.5 if key == OURS else 1.2
-                axis.loglog(list(times), list(times.values()), "o-", lw=width, ms=3, label=label)
+                look: Any = {"lw": width, "ms": 3, "label": label, "color": color}
+                axis.loglog(list(times), list(times.values()), "o-", **look)
             axis.set_title(f"{curve.shape.label}, B{curve.batch}")
             axis.set_xscale("log", base=2)
             axis.set_xlabel("steps")

@@ -19,17 +19,22 @@ from benchmarks import peers
 from benchmarks.baselines import full_caches
 from benchmarks.onnx_step import runtime_step
 from benchmarks.peers import Shape, Weights
+from finchaos.ssm import compile_stream
 
 Step = Callable[[np.ndarray], np.ndarray]
 SHORT_CONTEXT, LONG_CONTEXT = 128, 2048
 
 
-def stream(shape: Shape, weights: Weights) -> Step:
+def stream(shape: Shape, weights: Weights, backend: str = "auto") -> Step:
     """Our streaming engine: all layers in one call."""
-    from finchaos.ssm import compile_stream
+    return compile_stream(peers.ours(shape, weights).eval().layers, backend=backend).step
 
-    step: Step = compile_stream(peers.ours(shape, weights).eval().layers).step
-    return step
+
+def engine(shape: Shape, backend: str) -> str:
+    """What advances our stream, and why."""
+    layers = peers.ours(shape, peers.common_weights(shape)).layers
+    choice = compile_stream(layers, backend=backend).engine
+    return f"{choice.name}, {choice.reason}"
 
 
 def eager(shape: Shape, weights: Weights) -> Step:
@@ -135,7 +140,7 @@ class StepPeer:
 
 OURS = "stream"
 STEPS: Mapping[str, StepPeer] = {
-    OURS: StepPeer("ours, one call for all layers", stream),
+    OURS: StepPeer("ours, compile_stream", stream),
     "eager": StepPeer("ours, blocks in PyTorch", eager),
     "mambapy": StepPeer("mambapy step", mambapy, families=("mamba",)),
     "transformers": StepPeer("transformers with cache", transformers),

@@ -7,15 +7,18 @@ bars ahead, on simulated and on real bars alike. Regimes are found among the lat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.mamba import MambaBlock, MambaConfig, RMSNorm
+from finchaos.ssm.mamba import MambaBlock, MambaConfig, MambaState, RMSNorm
 from finchaos.ssm.replay import MambaReplay, rms_normalise, row_product
+from finchaos.ssm.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,28 @@ class MambaRegimeNetwork(nn.Module):
             x, _ = block(x)
         latents: Tensor = self.to_latents(self.norm(x))
         return latents
+
+    def traced_latents(
+        self, x: Tensor, keep: Sequence[int] | None = ()
+    ) -> tuple[Tensor, tuple[Trace[MambaState], ...]]:
+        """What :meth:`latents` gives, and what happened in each block meanwhile, in one pass.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, t, f)
+        keep : sequence of int, optional
+            Bars after which the hidden states are kept; none by default, all for None.
+
+        Returns
+        -------
+        (torch.Tensor, shape (b, t, k), tuple of Trace)
+            One trace a block, first block first.
+        """
+        x, traces = self.embed(x), list[Trace[MambaState]]()
+        for block in self.blocks:
+            traces.append(cast(MambaBlock, block).trace(x, keep=keep))
+            x = traces[-1].y
+        return self.to_latents(self.norm(x)), tuple(traces)
 
     def forward(self, x: Tensor) -> Outputs:
         """Latents and what the heads read from them, for features of shape (b, t, f)."""

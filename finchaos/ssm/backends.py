@@ -20,12 +20,13 @@ from functools import cache
 
 import torch
 
-from finchaos.core.errors import MissingDependencyError, UnknownNameError
+from finchaos.core.errors import InputError, MissingDependencyError, UnknownNameError
 from finchaos.ssm import cuda, native
 
 AUTO = "auto"
 BACKENDS = ("reference", "torch", "cpu", "cuda")
-_GPU = "cuda"
+DEVICES = {"cpu": "cpu", "cuda": "cuda"}
+"""Kind of device that a backend is bound to; the others run wherever PyTorch does."""
 
 
 class BackendNotice(UserWarning):
@@ -48,6 +49,8 @@ class BackendChoice:
     reason: str
 
 
+# What torch.compile traces would otherwise lead it through the search for a compiler.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _absence(name: str) -> str | None:
     """Why a backend cannot be used here; None if it can."""
     if name == "cpu":
@@ -88,20 +91,26 @@ def check_backend(name: str) -> str:
     return name
 
 
-def choose_backend(name: str, device: torch.device | str = "cpu") -> BackendChoice:
+def choose_backend(
+    name: str, device: torch.device | str | None = None, limit: str | None = None
+) -> BackendChoice:
     """What computes for tensors on ``device`` when ``name`` is asked for.
 
     Parameters
     ----------
     name : str
         A backend, or ``auto``.
-    device : torch.device or str
-        Where the tensors are.
+    device : torch.device or str, optional
+        Where the tensors are. If not given, ``auto`` takes it to be a CPU.
+    limit : str, optional
+        What in this call the kernels for a GPU cannot do.
 
     Raises
     ------
     UnknownNameError, MissingDependencyError
         As :func:`check_backend`.
+    InputError
+        If a backend asked for by name does not compute on that device, or not this.
 
     Examples
     --------
@@ -110,16 +119,37 @@ def choose_backend(name: str, device: torch.device | str = "cpu") -> BackendChoi
     """
     check_backend(name)
     if name != AUTO:
+        _check_fit(name, device, limit)
         return BackendChoice(name, "asked for by name")
-    kind = torch.device(device).type
-    fast = {"cpu": "cpu", _GPU: "cuda"}.get(kind)
+    kind = torch.device(device or "cpu").type
+    fast = next((fast for fast, home in DEVICES.items() if home == kind), None)
     if fast is None:
         return BackendChoice("torch", f"no kernels for the device {kind}")
-    absence = _absence(fast)
+    absence = _absence(fast) or (limit if fast == "cuda" else None)
     if absence is None:
         return BackendChoice(fast, f"tensors are on the device {kind}")
     _notify(fast, absence)
     return BackendChoice("torch", absence)
+
+
+def _check_fit(name: str, device: torch.device | str | None, limit: str | None) -> None:
+    """Refuse memory that the kernels cannot read, and what they cannot do."""
+    home = DEVICES.get(name)
+    if home is None:
+        return
+    if device is not None and torch.device(device).type != home:
+        raise InputError(
+            f"the scan backend {name!r} does not compute on the device of the tensors",
+            expected=home,
+            got=str(device),
+            remedy=f"move the tensors, or ask for {AUTO!r} or 'torch'",
+        )
+    if name == "cuda" and limit is not None:
+        raise InputError(
+            f"the scan backend {name!r} cannot do this",
+            got=limit,
+            remedy=f"ask for {AUTO!r} or 'torch'",
+        )
 
 
 @cache

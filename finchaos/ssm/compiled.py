@@ -25,8 +25,8 @@ def is_compiled(backend: str, x: Tensor, like: Tensor) -> bool:
 
 def run_compiled(
     layer: native.Layer,
-    x: Tensor,
     weights: Sequence[Tensor | None],
+    x: Tensor,
     state: tuple[Tensor, Tensor] | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,7 +69,7 @@ def causal_conv(
     fixed = {"weight": weight, "bias": bias, "initial_state": initial_state}
     _check("b t", x, fixed, activation)
     check_lengths(lengths, *x.shape[:2])
-    name = choose_backend(backend, x.device).name
+    name = choose_backend(backend, x.device, cuda.conv_limit(x.dtype, weight.shape[1])).name
     with torch.autocast(x.device.type, enabled=False):
         door = _COMPILED.get(name, _convolve)
         return door(x, weight, bias, activation, initial_state, lengths)

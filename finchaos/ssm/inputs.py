@@ -48,6 +48,12 @@ def padding(lengths: Tensor | None, steps: int) -> Tensor | None:
     return torch.arange(steps, device=lengths.device) >= lengths.unsqueeze(-1)
 
 
+def without_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Values of shape (b, t, d), zero at and after the end of each row."""
+    after = padding(lengths, values.shape[1])
+    return values if after is None else values.masked_fill(after.unsqueeze(-1), 0.0)
+
+
 def parameter_dtype(activation: torch.dtype) -> torch.dtype:
     """Type of parameters and states beside activations of a type, and of all accumulation."""
     return torch.float64 if activation == torch.float64 else torch.float32

@@ -7,6 +7,7 @@ into the other. Tensors are ``b t m``: batch, time, model width; ``d`` is the in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,12 @@ from torch.nn.functional import linear
 from finchaos.core.errors import InputError
 from finchaos.ssm import native
 from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.by_parts import mamba_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
-from finchaos.ssm.conv import causal_conv, causal_conv_step
-from finchaos.ssm.inputs import check_layer_input, parameter_dtype
-from finchaos.ssm.scan import selective_scan, selective_step
+from finchaos.ssm.conv import causal_conv_step
+from finchaos.ssm.inputs import check_layer_input, parameter_dtype, without_padding
+from finchaos.ssm.scan import selective_step
+from finchaos.ssm.tracing import Trace, trace_mamba
 
 DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 1e-1, 1e-4
 NORM_EPSILON = 1e-5
@@ -170,23 +173,8 @@ class Mamba(nn.Module):
         check_layer_input(x, "b t m", self.in_proj.weight)
         if is_compiled(self.config.backend, x, self.A_log):
             return self._compiled(x, state, lengths, norm=None)
-        state = self.initial_state(len(x)) if state is None else state
-        u, z = self.in_proj(x).chunk(2, dim=-1)
-        u, conv = causal_conv(
-            u,
-            *self._kernel(u),
-            activation="silu",
-            initial_state=state.conv,
-            lengths=lengths,
-            backend=self.config.backend,
-        )
-        out = selective_scan(
-            **self._scan_inputs(u, z),
-            initial_state=state.ssm,
-            lengths=lengths,
-            backend=self.config.backend,
-        )
-        return self.out_proj(out.y), MambaState(conv, out.last_state)
+        y, state, *_ = mamba_by_parts(self, x, state, lengths)
+        return y, state
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """Mix one time step; the same numbers as ``forward`` up to rounding.
@@ -212,6 +200,12 @@ class Mamba(nn.Module):
         self, x: Tensor, state: MambaState | None, lengths: Tensor | None, norm: Tensor | None
     ) -> tuple[Tensor, MambaState]:
         """``x + mixer(norm(x))`` for the weight of a norm, ``mixer(x)`` without."""
+        before = None if state is None else (state.conv, state.ssm)
+        y, conv, ssm = run_compiled(*self._for_kernel(norm), x, before, lengths)
+        return y, MambaState(conv, ssm)
+
+    def _for_kernel(self, norm: Tensor | None) -> tuple[native.Layer, list[Tensor | None]]:
+        """The layer as the kernels know it, and its weights."""
         weights = [
             norm,
             self.in_proj.weight,
@@ -224,10 +218,7 @@ class Mamba(nn.Module):
             self.D,
             self.out_proj.weight,
         ]
-        layer = native.mamba_layer(weights, NORM_EPSILON)
-        before = None if state is None else (state.conv, state.ssm)
-        y, conv, ssm = run_compiled(layer, x, weights, before, lengths)
-        return y, MambaState(conv, ssm)
+        return native.mamba_layer(weights, NORM_EPSILON), weights
 
     def _kernel(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight (d w) and bias (d) of the convolution."""
@@ -251,6 +242,17 @@ class Mamba(nn.Module):
             "delta_bias": self.dt_proj.bias.to(exact),
             "delta_softplus": True,
         }
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: MambaState | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[MambaState]:
+        """As :meth:`MambaBlock.trace`, without norm and residual."""
+        return trace_mamba(self, x, keep, state, lengths)
 
 
 class RMSNorm(nn.Module):
@@ -301,9 +303,44 @@ class MambaBlock(nn.Module):
         if is_compiled(self.mixer.config.backend, x, self.mixer.A_log):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
-        return x + mixed, state
+        return without_padding(x + mixed, lengths), state
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """Transform one time step, shape (b, m)."""
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: MambaState | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[MambaState]:
+        """What ``forward`` gives, with hidden states on the way and step sizes, in one pass.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (b, t, m)
+        keep : sequence of int, optional
+            Increasing indices of the steps whose hidden states (b, d, n) are kept; all by default,
+            which takes b t d n numbers.
+        state, lengths
+            As in ``forward``.
+
+        Raises
+        ------
+        InputError
+            As ``forward``, and if ``keep`` does not increase within the sequence.
+
+        Examples
+        --------
+        >>> block = MambaBlock(MambaConfig(d_model=4, d_state=3))
+        >>> trace = block.trace(torch.ones(1, 5, 4), keep=[1, 4])
+        >>> tuple(trace.states.shape), tuple(trace.dt.shape)
+        ((1, 2, 8, 3), (1, 5, 8))
+        """
+        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
+        return mixed.within_block(x)

@@ -8,122 +8,23 @@ channels; B and C come in g groups of n states; the convolution runs over c = d 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from finchaos.core.errors import InputError
 from finchaos.ssm import native
-from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.by_parts import mamba2_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
-from finchaos.ssm.conv import causal_conv, causal_conv_step
+from finchaos.ssm.conv import causal_conv_step
 from finchaos.ssm.gated_norm import GatedRMSNorm
-from finchaos.ssm.inputs import check_layer_input, parameter_dtype
+from finchaos.ssm.inputs import check_layer_input, parameter_dtype, without_padding
 from finchaos.ssm.mamba import NORM_EPSILON, RMSNorm
-from finchaos.ssm.ssd import NO_LIMIT, ssd_scan, ssd_step
-
-
-@dataclass(frozen=True)
-class Mamba2Config:
-    """Sizes and variants of a Mamba-2 layer, named as in mamba-ssm.
-
-    Attributes
-    ----------
-    d_model : int
-        Width m of the residual stream.
-    d_state : int
-        States n of each channel.
-    d_conv : int
-        Width w of the causal convolution.
-    expand : int
-        Inner width d in units of ``d_model``.
-    headdim : int
-        Channels p of a head; divides d.
-    ngroups : int
-        Groups g of heads with B and C in common; divides the number of heads.
-    A_init_range : (float, float)
-        Range of the initial decay rates.
-    D_has_hdim : bool
-        Whether the skip weight D differs by channel, not only by head.
-    rmsnorm : bool
-        Whether the gated output is normalised; else it is only gated.
-    norm_before_gate : bool
-        Whether the norm is taken before the gate is applied.
-    norm_per_group : bool
-        Whether the norm is taken over the d / g channels of each group, as in mamba-ssm and
-        transformers 5, or over the whole width as in transformers 4 and mambapy.
-    dt_min, dt_max, dt_init_floor : float
-        Range of the initial step sizes, log-uniform, and their floor.
-    dt_limit : (float, float)
-        Range to which step sizes are cut.
-    bias, conv_bias : bool
-        Whether the projections and the convolution have a bias.
-    chunk_size : int
-        Kept for exchange with other packages; no number here depends on it.
-    backend : str
-        See :mod:`finchaos.ssm.backends`.
-
-    Raises
-    ------
-    InputError
-        If a size is not positive, does not divide, or a range is empty.
-    UnknownNameError, MissingDependencyError
-        If the backend does not exist, or not here.
-    """
-
-    d_model: int
-    d_state: int = 128
-    d_conv: int = 4
-    expand: int = 2
-    headdim: int = 64
-    ngroups: int = 1
-    A_init_range: tuple[float, float] = (1.0, 16.0)
-    D_has_hdim: bool = False
-    rmsnorm: bool = True
-    norm_before_gate: bool = False
-    norm_per_group: bool = True
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
-    dt_init_floor: float = 1e-4
-    dt_limit: tuple[float, float] = NO_LIMIT
-    bias: bool = False
-    conv_bias: bool = True
-    chunk_size: int = 256
-    backend: str = AUTO
-
-    def __post_init__(self) -> None:
-        sizes = (self.d_model, self.d_state, self.d_conv, self.expand, self.headdim, self.ngroups)
-        if min(*sizes, self.chunk_size) < 1:
-            raise InputError("sizes of a Mamba-2 layer must be positive", got=repr(self))
-        if self.d_inner % self.headdim or self.nheads % self.ngroups:
-            raise InputError(
-                "sizes of a Mamba-2 layer do not divide",
-                expected="headdim to divide expand * d_model, ngroups the number of heads",
-                got=f"{self.d_inner} channels, headdim {self.headdim}, ngroups {self.ngroups}",
-            )
-        ranges = (self.A_init_range, (self.dt_min, self.dt_max), (self.dt_init_floor, math.inf))
-        if not all(0.0 < low <= high for low, high in ranges):
-            raise InputError("ranges of a Mamba-2 layer must be positive", got=repr(self))
-        if not 0.0 <= self.dt_limit[0] <= self.dt_limit[1]:
-            raise InputError("dt_limit must be a range of step sizes", got=str(self.dt_limit))
-        check_backend(self.backend)
-
-    @property
-    def d_inner(self) -> int:
-        """Inner width d."""
-        return self.expand * self.d_model
-
-    @property
-    def nheads(self) -> int:
-        """Number of heads h."""
-        return self.d_inner // self.headdim
-
-    @property
-    def conv_dim(self) -> int:
-        """Channels c of the convolution."""
-        return self.d_inner + 2 * self.ngroups * self.d_state
+from finchaos.ssm.mamba2_config import Mamba2Config
+from finchaos.ssm.ssd import ssd_step
+from finchaos.ssm.tracing import Trace, trace_mamba2
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,27 +132,8 @@ class Mamba2(nn.Module):
         check_layer_input(x, "b t m", self.in_proj.weight)
         if self._is_compiled(x):
             return self._compiled(x, state, lengths, norm=None)
-        state = self.initial_state(len(x)) if state is None else state
-        z, mixed, dt = self._project(x)
-        mixed, conv = causal_conv(
-            mixed,
-            *self._kernel(mixed),
-            activation="silu",
-            initial_state=state.conv,
-            lengths=lengths,
-            backend=self.config.backend,
-        )
-        out = ssd_scan(
-            **self._scan_inputs(mixed, dt, z),
-            initial_state=state.ssm,
-            lengths=lengths,
-            backend=self.config.backend,
-        )
-        y = self._finish(out.y, z)
-        if lengths is not None and self.config.bias:
-            padding = torch.arange(x.shape[1], device=x.device) >= lengths.unsqueeze(-1)
-            y = y.masked_fill(padding.unsqueeze(-1), 0.0)
-        return y, Mamba2State(conv, out.last_state)
+        y, state, *_ = mamba2_by_parts(self, x, state, lengths)
+        return y, state
 
     def step(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """Mix one time step; the same numbers as ``forward`` up to rounding.
@@ -283,6 +165,24 @@ class Mamba2(nn.Module):
         self, x: Tensor, state: Mamba2State | None, lengths: Tensor | None, norm: Tensor | None
     ) -> tuple[Tensor, Mamba2State]:
         """``x + mixer(norm(x))`` for the weight of a norm, ``mixer(x)`` without."""
+        before = None if state is None else (state.conv, state.ssm)
+        y, conv, ssm = run_compiled(*self._for_kernel(norm), x, before, lengths)
+        return y, Mamba2State(conv, ssm)
+
+    def _for_kernel(self, norm: Tensor | None) -> tuple[native.Layer, list[Tensor | None]]:
+        """The layer as the kernels know it, and its weights."""
+        config, gate = self.config, self.norm
+        sizes = (config.d_model, config.nheads, config.headdim, config.ngroups, config.d_state)
+        numbers = native.Mamba2Numbers(
+            *sizes,
+            config.d_conv,
+            gate_groups=0 if gate is None else gate.groups,
+            norm_first=config.norm_before_gate,
+            skip_by_channel=config.D_has_hdim,
+            epsilon=NORM_EPSILON,
+            low=config.dt_limit[0],
+            high=config.dt_limit[1],
+        )
         weights = [
             norm,
             self.in_proj.weight,
@@ -291,29 +191,10 @@ class Mamba2(nn.Module):
             self.dt_bias,
             -torch.exp(self.A_log),
             self.D,
-            None if self.norm is None else self.norm.weight,
+            None if gate is None else gate.weight,
             self.out_proj.weight,
         ]
-        before = None if state is None else (state.conv, state.ssm)
-        y, conv, ssm = run_compiled(self._layer, x, weights, before, lengths)
-        return y, Mamba2State(conv, ssm)
-
-    @property
-    def _layer(self) -> native.Layer:
-        config, gate = self.config, self.norm
-        sizes = (config.d_model, config.nheads, config.headdim, config.ngroups, config.d_state)
-        return native.mamba2_layer(
-            native.Mamba2Numbers(
-                *sizes,
-                config.d_conv,
-                gate_groups=0 if gate is None else gate.groups,
-                norm_first=config.norm_before_gate,
-                skip_by_channel=config.D_has_hdim,
-                epsilon=NORM_EPSILON,
-                low=config.dt_limit[0],
-                high=config.dt_limit[1],
-            )
-        )
+        return native.mamba2_layer(numbers), weights
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gate (.. d), input of the convolution (.. c), step size before its bias (.. h)."""
@@ -350,6 +231,17 @@ class Mamba2(nn.Module):
         y = y.flatten(-2)
         projected: Tensor = self.out_proj(y if self.norm is None else self.norm(y, z))
         return projected
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: Mamba2State | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[Mamba2State]:
+        """As :meth:`Mamba2Block.trace`, without norm and residual."""
+        return trace_mamba2(self, x, keep, state, lengths)
 
 
 def _parted(channels: Tensor, parts: int) -> Tensor:
@@ -394,9 +286,25 @@ class Mamba2Block(nn.Module):
         if self.mixer._is_compiled(x):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
-        return x + mixed, state
+        return without_padding(x + mixed, lengths), state
 
     def step(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """Transform one time step, shape (b, m)."""
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
+
+    def trace(
+        self,
+        x: Tensor,
+        *,
+        keep: Sequence[int] | Tensor | None = None,
+        state: Mamba2State | None = None,
+        lengths: Tensor | None = None,
+    ) -> Trace[Mamba2State]:
+        """What ``forward`` gives, with hidden states (b h p n) after the steps of ``keep``.
+
+        Arguments as in :meth:`finchaos.ssm.mamba.MambaBlock.trace`; step sizes are (b t h).
+        """
+        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
+        return mixed.within_block(x)

@@ -117,7 +117,7 @@ def selective_scan(
     sizes = _check("b t", moving, fixed)
     check_lengths(lengths, sizes["b"], sizes["t"])
     kept = check_keep(keep, sizes["t"])
-    name = choose_backend(backend, u.device).name
+    name = choose_backend(backend, u.device, cuda.scan_limit(u.dtype, sizes["n"])).name
     with torch.autocast(u.device.type, enabled=False):
         if name in _COMPILED:
             return _COMPILED[name](

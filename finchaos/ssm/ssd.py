@@ -28,7 +28,7 @@ Dao and Gu (2024), "Transformers are SSMs", arXiv:2405.21060, eq. 2 and section 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,7 +58,7 @@ NO_LIMIT = (0.0, math.inf)
 
 
 _PLAIN = {"reference": sequential_ssd, "torch": chunked_ssd}
-_COMPILED = {"cpu": native.ssd_scan, "cuda": cuda.ssd_scan}
+_COMPILED: dict[str, Callable[..., ScanOutput]] = {"cpu": native.ssd_scan, "cuda": cuda.ssd_scan}
 
 
 def ssd_scan(
@@ -132,7 +132,7 @@ def ssd_scan(
     >>> [round(float(v), 4) for v in out.y.flatten()]
     [1.0, 1.3679, 1.5032]
     """
-    name = choose_backend(backend, x.device).name
+    name = choose_backend(backend, x.device, cuda.ssd_limit(x.dtype)).name
     moving = {"x": x, "dt": dt, "B": B, "C": C}
     sizes = _check("b t", moving, A, D, z, dt_bias, {"initial_state": initial_state})
     check_lengths(lengths, sizes["b"], sizes["t"])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from finchaos.core.errors import CheckpointError, UnknownNameError
 from finchaos.ssm.mamba import NORM_EPSILON, MambaConfig
-from finchaos.ssm.mamba2 import Mamba2Config
+from finchaos.ssm.mamba2_config import Mamba2Config
 
 Layer = MambaConfig | Mamba2Config
 Entries = Mapping[str, Any]

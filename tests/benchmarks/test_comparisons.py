@@ -7,7 +7,7 @@ from tests.benchmarks.small import ONCE
 
 
 def test_s4d_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"CHANNELS": 2, "STATES": 4, "BATCH": 2, "ROUNDS": 1}.items():
+    for name, value in {"CHANNELS": 2, "STATES": 4, "BATCH": 2}.items():
         monkeypatch.setattr(s4d, name, value)
     (table,) = comparisons.s4d(ONCE).tables
     assert len(table.rows) == 9

@@ -45,10 +45,13 @@ def test_a_report_is_printed_and_written(
     content = json.loads((tmp_path / "memory.json").read_text())
     assert content["conditions"]["threads"] == "1"
     assert "before" in content["conditions"]["load average"]
+    assert {"date", "commit", "protocol", "processor", "versions", "took"} <= set(
+        content["conditions"]
+    )
 
 
 def test_every_benchmark_gets_a_fresh_tuned_process_and_failures_are_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = []
 
@@ -60,11 +63,30 @@ def test_every_benchmark_gets_a_fresh_tuned_process_and_failures_are_named(
         assert env.items() >= ENVIRONMENT.items()
         return Done()
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command.subprocess, "run", start)
     assert command.main(["memory", "latency", "--rounds", "3"]) == 1
-    common = ["--backend", "auto", "--rounds", "3", "--here"]
+    common = ["--backend", "auto", "--rounds", "3", "--output", "bench-results", "--here"]
     assert started == [[*common, "memory"], [*common, "latency"]]
     assert "failed: memory, latency" in capsys.readouterr().err
+
+
+def test_the_page_gathers_tables_without_running_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command.subprocess, "run", None)
+    assert command.main(["page", "--output", str(tmp_path)]) == 1
+    Report("memory", (Table("Peak", ("a",), ((1,),)),)).write(tmp_path, {})
+    assert command.main(["page", "--output", str(tmp_path)]) == 0
+    assert "### Peak" in (tmp_path / "README.md").read_text()
+
+
+def test_help_says_what_each_benchmark_shows_and_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in catalogue.BENCHMARKS)
+    assert "about" in shown
 
 
 def test_conditions_say_whether_the_allocator_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,4 +36,6 @@ def test_files_hold_tables_conditions_and_figures(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "new" / "times.json").read_text())
     assert content["conditions"] == {"threads": "1"}
     assert content["tables"][0]["rows"] == [["sum", 0.123456], ["none", None]]
-    assert "Conditions: threads: 1." in (tmp_path / "new" / "times.md").read_text()
+    page = (tmp_path / "new" / "times.md").read_text()
+    assert "Conditions: threads: 1." in page
+    assert "![times](times.svg)" in page

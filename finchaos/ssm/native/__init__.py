@@ -7,10 +7,13 @@ from finchaos.ssm.native.mamba import mamba_layer
 from finchaos.ssm.native.mamba2 import Mamba2Numbers, mamba2_layer
 from finchaos.ssm.native.selective import selective_scan
 from finchaos.ssm.native.ssd import ssd_scan
+from finchaos.ssm.native.stream import PackedStack, PackedStream
 
 __all__ = [
     "Layer",
     "Mamba2Numbers",
+    "PackedStack",
+    "PackedStream",
     "absence",
     "causal_conv",
     "lanes",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from finchaos.ssm.native.library import address, run
+from finchaos.ssm.native.library import address, lanes, run, use_lanes
 from finchaos.ssm.native.walk import chunks
 
 _STATES = ("conv_before", "before")
@@ -131,7 +131,7 @@ class _Function(torch.autograd.Function):
             states = x.new_empty(batch, chunks(time), sizes.state)
             given |= {"saved": saved, "checkpoints": states}
             ctx.save_for_backward(x, conv_before, before, lengths, saved, states, *weights)
-            ctx.layer = layer
+            ctx.layer, ctx.lanes = layer, lanes()
         layer.run("forward", x, weights, given)
         return made["y"], made["conv_last"], made["last"]
 
@@ -142,13 +142,14 @@ class _Function(torch.autograd.Function):
         given = {"conv_before": conv_before, "before": before, "lengths": lengths}
         given |= {"saved": saved, "checkpoints": checkpoints}
         given |= dict(zip(("grad_y", "grad_conv_last", "grad_last"), grads, strict=True))
-        made = [torch.empty_like(x, memory_format=torch.contiguous_format)]
-        made += [x.new_empty(grad.shape) for grad in grads[1:]]
+        # Not empty_like: that keeps strides, and the kernels write dense numbers.
+        made = [x.new_empty(v.shape) for v in (x, *grads[1:])]
         of_weights = [None if w is None else x.new_empty(w.shape) for w in weights]
         names = ("x", *_STATES, *ctx.layer.kernel.weights)
         made_by_name = zip(names, [*made, *of_weights], strict=True)
         given |= {f"grad_{name}": grad for name, grad in made_by_name}
-        ctx.layer.run("backward", x, weights, given)
+        with use_lanes(ctx.lanes):  # what was kept stands in vectors of that width
+            ctx.layer.run("backward", x, weights, given)
         of_states = (
             grad if state is not None else None
             for state, grad in zip((conv_before, before), made[1:], strict=True)

@@ -24,28 +24,38 @@ _forced_lanes: ContextVar[int | None] = ContextVar("forced_lanes", default=None)
 @cache
 def _load() -> ctypes.CDLL | str:
     """The library, or why there is none."""
-    wanted = build.source_digest()
-    cached = build.cache_folder() / f"kernels-{wanted[:24]}.so"
-    for path in (build.SHIPPED, cached):
-        found = _open(path, wanted) if path.exists() else None
-        if found is not None:
-            return found
     try:
-        found = _open(build.build(cached), wanted)
+        return _find_or_build()
     except build.BuildFailure as failure:
         return str(failure)
     except OSError as error:
         return f"the kernels could not be built: {error}"
+
+
+def _find_or_build() -> ctypes.CDLL | str:
+    wanted = build.source_digest()
+    shipped = _open(build.SHIPPED, wanted)
+    if shipped is not None:
+        return shipped
+    cached = build.cached()
+    found = _open(cached, wanted)
+    if found is None:
+        found = _open(build.build(cached), wanted)
+        build.tidy(cached.parent)
     return found if found is not None else "the kernels that were just built cannot be loaded"
 
 
 def _open(path: Path, wanted: str) -> ctypes.CDLL | None:
     """The library at ``path`` if it was built from these sources and loads here."""
+    # Looked for in the file first: a library that was loaded once stands for its path for good,
+    # even after a better one was built there.
+    if not path.is_file() or wanted.encode() not in path.read_bytes():
+        return None
     try:
         library = ctypes.CDLL(str(path))
         library.fc_sources.restype = ctypes.c_char_p
         same = library.fc_sources() == wanted.encode()
-    except (OSError, AttributeError):  # another platform's, or not ours: it is built anew
+    except (OSError, AttributeError):  # another system's, or not ours: it is built anew
         return None
     return library if same else None
 
@@ -95,11 +105,20 @@ def run(name: str, dtype: torch.dtype, call: ctypes.Structure) -> None:
     MemoryError
         If its working memory could not be had.
     """
-    library = _load()
-    kind = {torch.float32: "float", torch.float64: "double"}[dtype]
-    kernel: Any = getattr(library, f"fc_{name}_{kind}_{lanes()}")
-    if kernel(ctypes.byref(call)):
+    if kernel(name, dtype, lanes())(ctypes.byref(call)):
         raise MemoryError(f"no working memory for the kernel {name}")
+
+
+def kernel(name: str, dtype: torch.dtype, width: int, *, brief: bool = False) -> Any:
+    """The kernel ``name`` for numbers of a type and vectors of ``width`` floats.
+
+    A brief one keeps the interpreter while it runs: it is done before another thread could begin.
+    """
+    library = _load()
+    assert isinstance(library, ctypes.CDLL)  # noqa: S101  (doors ask absence() first)
+    kind = {torch.float32: "float", torch.float64: "double"}[dtype]
+    home = ctypes.PyDLL(library._name, handle=library._handle) if brief else library
+    return getattr(home, f"fc_{name}_{kind}_{width}")
 
 
 def address(tensor: torch.Tensor | None) -> int | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.inputs import ScanOutput, parameter_dtype
-from finchaos.ssm.native.library import padded, run
+from finchaos.ssm.native.library import lanes, padded, run, use_lanes
 from finchaos.ssm.native.walk import Call, Walk, chunks
 
 _MOVING = ("u", "delta", "z", "B", "C")
@@ -162,15 +162,17 @@ def _(
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, softplus, keep, _ = inputs
     ctx.save_for_backward(*tensors, output[3])
-    ctx.softplus, ctx.keep = softplus, keep
+    ctx.softplus, ctx.keep, ctx.lanes = softplus, keep, lanes()
     ctx.mark_non_differentiable(output[3])
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, grad_states: Tensor, _: Any) -> Any:
     *tensors, checkpoints = ctx.saved_tensors
-    grads = torch.ops.finchaos.selective_scan_backward(
-        grad_y, grad_last, grad_states, *tensors, checkpoints, ctx.softplus, ctx.keep
-    )
+    # The kept states stand in vectors of the width that wrote them.
+    with use_lanes(ctx.lanes):
+        grads = torch.ops.finchaos.selective_scan_backward(
+            grad_y, grad_last, grad_states, *tensors, checkpoints, ctx.softplus, ctx.keep
+        )
     given = [None if x is None else g for x, g in zip(tensors, grads, strict=False)]
     return *given, None, None, None, None
 

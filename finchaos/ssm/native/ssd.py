@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from finchaos.ssm.inputs import ScanOutput, parameter_dtype
-from finchaos.ssm.native.library import padded, run
+from finchaos.ssm.native.library import lanes, padded, run, use_lanes
 from finchaos.ssm.native.walk import Call, Walk, chunks
 
 _MOVING = ("x", "dt", "z", "B", "C")
@@ -179,15 +179,17 @@ def _(
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, softplus, low, high, keep, _ = inputs
     ctx.save_for_backward(*tensors, output[3])
-    ctx.rest = (softplus, low, high, keep)
+    ctx.rest, ctx.lanes = (softplus, low, high, keep), lanes()
     ctx.mark_non_differentiable(output[3])
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, grad_states: Tensor, _: Any) -> Any:
     *tensors, checkpoints = ctx.saved_tensors
-    grads = torch.ops.finchaos.ssd_scan_backward(
-        grad_y, grad_last, grad_states, *tensors, checkpoints, *ctx.rest
-    )
+    # The kept states stand in vectors of the width that wrote them.
+    with use_lanes(ctx.lanes):
+        grads = torch.ops.finchaos.ssd_scan_backward(
+            grad_y, grad_last, grad_states, *tensors, checkpoints, *ctx.rest
+        )
     given = [None if v is None else g for v, g in zip(tensors, grads, strict=False)]
     return *given, None, None, None, None, None, None
 

@@ -28,6 +28,7 @@ from finchaos.subjects.mamba_regime.fitted import (
     prefixed,
     weights_of,
 )
+from finchaos.subjects.mamba_regime.memory import Memory, memory_of
 from finchaos.subjects.mamba_regime.session import MambaRegimeStream, Session
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
@@ -182,6 +183,17 @@ class MambaRegime:
         """Windows of scaled features (n, length, f) to the probability of stress (n,)."""
         fitted = self._trained()
         return Decision(fitted.network, fitted.clusters)
+
+    def memory(self, bars: Bars, ends: np.ndarray, length: int, *, share: float = 0.9) -> Memory:
+        """How many bars back the network looks, on windows as :meth:`feature_windows` gives them.
+
+        Raises
+        ------
+        InputError
+            Before ``fit``, or if a window lies outside the bars.
+        """
+        windows = self.feature_windows(bars, ends, length)
+        return memory_of(self._trained().network, windows, share)
 
     def randomised(self, seed: int) -> MambaRegime:
         """The same subject with its network's weights drawn anew; all else stays."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,22 @@ def test_shapes() -> None:
     assert out.latents.shape == (2, 9, 3)
     assert out.variance.shape == (2, 9, 1)
     assert out.targets.shape == (2, 9, 3)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_traced_latents_are_the_latents(backend: str) -> None:
+    network = new_network(replace(CONFIG, backend=backend), 1).double()
+    x = torch.from_numpy(X)[None].requires_grad_()
+    expected = network.latents(x)
+    latents, traces = network.traced_latents(x, keep=[10, 59])
+    torch.testing.assert_close(latents, expected, rtol=0, atol=1e-13)
+    assert [tuple(trace.states.shape) for trace in traces] == [(1, 2, 16, 4)] * 2
+    # What a block hands on is what the next one takes.
+    again = network.blocks[1].trace(traces[0].y, keep=())
+    assert torch.equal(again.dt, traces[1].dt)
+    (grad,) = torch.autograd.grad(latents[:, -1].sum(), x)
+    (wanted,) = torch.autograd.grad(expected[:, -1].sum(), x)
+    torch.testing.assert_close(grad, wanted, rtol=0, atol=1e-12)
 
 
 def test_bar_by_bar_form_equals_torch_and_any_cut_the_same_bits() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from benchmarks.double import InDouble
 from finchaos.ssm.mamba import MambaBlock, MambaConfig, RMSNorm
 from finchaos.ssm.mamba2 import Mamba2Block
 from finchaos.ssm.stack_config import StackConfig
+
+__all__ = ["InDouble", "Stack"]
 
 
 class Stack(nn.Module):
@@ -51,21 +51,3 @@ class Stack(nn.Module):
 
     def _head(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.norm_f is None or self.lm_head is None else self.lm_head(self.norm_f(x))
-
-
-class InDouble(TorchFunctionMode):
-    """Runs code that asks for float32 in between in float64 instead, so that it can be an oracle.
-
-    The other packages convert to float32 in the middle of a model whatever its type.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.Tensor.float:
-            func = torch.Tensor.double
-        args = tuple(torch.float64 if a is torch.float32 else a for a in args)
-        if kwargs.get("dtype") is torch.float32:
-            kwargs["dtype"] = torch.float64
-        return func(*args, **kwargs)

@@ -20,7 +20,7 @@ from finchaos.ssm.checkpoints import (
     save_checkpoint,
 )
 from finchaos.ssm.mamba import MambaConfig
-from finchaos.ssm.mamba2 import Mamba2Config
+from finchaos.ssm.mamba2_config import Mamba2Config
 from finchaos.ssm.stack_config import StackConfig
 from tests.finchaos.ssm.oracles import Stack
 

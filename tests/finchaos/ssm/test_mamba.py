@@ -89,3 +89,11 @@ def test_impossible_configurations_are_refused() -> None:
         MambaConfig(d_model=0)
     with pytest.raises(UnknownNameError, match="avx"):
         MambaConfig(d_model=4, backend="avx")
+
+
+@pytest.mark.parametrize("backend", ["reference", "torch", "auto"])
+def test_padding_comes_out_as_zero_on_every_way(backend: str) -> None:
+    model = MambaBlock(MambaConfig(6, 3, backend=backend)).double()
+    y, _ = model(torch.ones(2, 9, 6, dtype=torch.float64), lengths=torch.tensor([9, 4]))
+    assert bool((y[1, 4:] == 0).all())
+    assert bool((y[0] != 0).any(-1).all())

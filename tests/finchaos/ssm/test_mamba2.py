@@ -16,7 +16,8 @@ from torch.nn.functional import silu, softplus
 from finchaos.core.errors import InputError, UnknownNameError
 from finchaos.ssm.backends import available_backends
 from finchaos.ssm.gated_norm import GatedRMSNorm
-from finchaos.ssm.mamba2 import Mamba2, Mamba2Block, Mamba2Config, Mamba2State
+from finchaos.ssm.mamba2 import Mamba2, Mamba2Block, Mamba2State
+from finchaos.ssm.mamba2_config import Mamba2Config
 
 BACKENDS = [name for name in available_backends() if name != "cuda"]
 VARIANTS: dict[str, dict[str, Any]] = {

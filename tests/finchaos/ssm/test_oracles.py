@@ -21,7 +21,9 @@ from tests.finchaos.ssm.oracles import InDouble, Stack
 
 BACKENDS = [name for name in available_backends() if name != "cuda"]
 # Largest deviation of outputs, absolute, and of gradients, relative to the largest of a tensor.
-TOLERANCES = {torch.float64: (1e-10, 1e-10), torch.float32: (5e-6, 1e-5)}
+# Of outputs and gradients. The gradient of D is the most cancelled: in float32 either side is up to
+# 9e-6 from the oracle in float64.
+TOLERANCES = {torch.float64: (1e-10, 1e-10), torch.float32: (5e-6, 2e-5)}
 VOCABULARY, BATCH, TIME = 17, 2, 45
 SHARED = {
     "vocab_size": VOCABULARY,

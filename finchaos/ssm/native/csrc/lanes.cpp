@@ -4,6 +4,7 @@
 #include "mamba_op.h"
 #include "selective_op.h"
 #include "ssd_op.h"
+#include "stream.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define DOOR(name, call_type)                                                              \
@@ -26,6 +27,17 @@ DOOR(ssd_backward, SsdCall)
 DOOR(mamba2_sizes, Mamba2Call)
 DOOR(mamba2_forward, Mamba2Call)
 DOOR(mamba2_backward, Mamba2Call)
+
+#define STREAM_DOOR(name)                                                                  \
+    EXPORT int JOIN(fc_##name##_float_, LANES)(StreamCall* c) { return WIDTH::name<float>(*c); } \
+    EXPORT int JOIN(fc_##name##_double_, LANES)(StreamCall* c) { return WIDTH::name<double>(*c); }
+
+STREAM_DOOR(stream_sizes)
+STREAM_DOOR(stream_pack)
+STREAM_DOOR(stream_open)
+STREAM_DOOR(stream_advance)
+STREAM_DOOR(stream_read)
+STREAM_DOOR(stream_write)
 
 #if LANES == 4
 // The widest vectors that this processor runs.

@@ -44,17 +44,36 @@ INLINE void tile(const T* a, int64_t lda, const T* panel, int64_t k, T* c, int64
         UNROLL for (int p = 0; p < P; p++) store(c + r * ldc + p * W, sum[r][p]);
 }
 
-// One row: four panels at once keep the multipliers busy.
-template <class T>
+// One row: Q panels at once, and a narrow one after them, so that one sum need not wait for another.
+template <class T, int Q, int NARROW>
 INLINE void row_tile(const T* a, const T* panel, int64_t k, T* c, bool add) {
-    constexpr int W = Lanes<T>::W, Q = 4;
-    Vec<T> sum[2 * Q];
-    UNROLL for (int p = 0; p < 2 * Q; p++) sum[p] = add ? load(c + p * W) : splat(T(0));
-    for (int64_t i = 0; i < k; i++)
-        UNROLL for (int q = 0; q < Q; q++)
-            UNROLL for (int p = 0; p < 2; p++)
-                sum[2 * q + p] += a[i] * load(panel + (q * k + i) * 2 * W + p * W);
-    UNROLL for (int p = 0; p < 2 * Q; p++) store(c + p * W, sum[p]);
+    constexpr int W = Lanes<T>::W, P = 2 * Q + NARROW;
+    Vec<T> sum[P];
+    UNROLL for (int p = 0; p < P; p++) sum[p] = add ? load(c + p * W) : splat(T(0));
+    for (int64_t i = 0; i < k; i++) {
+        UNROLL for (int p = 0; p < 2 * Q; p++)
+            sum[p] += a[i] * load(panel + (p / 2 * k + i) * 2 * W + p % 2 * W);
+        if (NARROW) sum[P - 1] += a[i] * load(panel + (2 * Q * k + i) * W);
+    }
+    UNROLL for (int p = 0; p < P; p++) store(c + p * W, sum[p]);
+}
+
+template <class T, int Q>
+INLINE void last_of_row(const T* a, const T* panel, int64_t k, int64_t width, T* c, bool add) {
+    constexpr int W = Lanes<T>::W;
+    if constexpr (Q > 0) {
+        if (width / (2 * W) < Q) return last_of_row<T, Q - 1>(a, panel, k, width, c, add);
+    }
+    if (width % (2 * W)) row_tile<T, Q, 1>(a, panel, k, c, add);
+    else row_tile<T, Q, 0>(a, panel, k, c, add);
+}
+
+template <class T>
+void row_product(const T* a, const T* packed, int64_t k, int64_t width, T* c, bool add) {
+    constexpr int W = Lanes<T>::W;
+    int64_t j = 0;
+    for (; width - j > 9 * W; j += 8 * W) row_tile<T, 4, 0>(a, packed + j * k, k, c + j, add);
+    last_of_row<T, 4>(a, packed + j * k, k, width - j, c + j, add);
 }
 
 template <class T, int P>
@@ -72,9 +91,8 @@ template <class T>
 void product(const T* a, int64_t lda, int rows, const T* packed, int64_t k, int64_t width, T* c,
              int64_t ldc, bool add = false) {
     constexpr int W = Lanes<T>::W;
+    if (rows == 1) return row_product<T>(a, packed, k, width, c, add);
     int64_t j = 0;
-    if (rows == 1)
-        for (; j + 8 * W <= width; j += 8 * W) row_tile<T>(a, packed + j * k, k, c + j, add);
     for (; j + 2 * W <= width; j += 2 * W)
         panel_product<T, 2>(a, lda, rows, packed + j * k, k, c + j, ldc, add);
     if (j < width) panel_product<T, 1>(a, lda, rows, packed + j * k, k, c + j, ldc, add);

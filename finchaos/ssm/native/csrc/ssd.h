@@ -59,8 +59,6 @@ template <class T> struct SsdChunk {
         c.dt = arena.take<T>(CHUNK * s.H), c.heads = arena.take<T>(s.H);
         c.decay = arena.take<T>(CHUNK * s.D), c.du = arena.take<T>(CHUNK * s.D);
         c.y = arena.take<T>(CHUNK * s.D), c.h = arena.take<T>(s.N * s.D);
-        memset(c.decay, 0, CHUNK * s.D * sizeof(T));  // between groups nothing is ever stored
-        memset(c.du, 0, CHUNK * s.D * sizeof(T));
         return c;
     }
     // The chunk from a step on.
@@ -74,6 +72,10 @@ template <class T> struct SsdChunk {
 
 template <class T> void spread_steps(const SsdChunk<T>& c, int steps) {
     const SsdSizes& s = c.s;
+    if (s.D > s.d) {  // between groups
+        memset(c.decay, 0, steps * s.D * sizeof(T));
+        memset(c.du, 0, steps * s.D * sizeof(T));
+    }
     for (int t = 0; t < steps; t++) {
         const T *dt = c.dt + t * s.H, *u = c.u + t * c.ldu;
         for (int64_t j = 0; j < s.H; j += Lanes<T>::W)

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #if LANES == 16
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // the undefined operands of GCC's own headers
+#endif
 #include <immintrin.h>
 #elif defined(__SSE2__)
 #include <xmmintrin.h>
@@ -38,8 +40,9 @@ template <class T> using Vec = typename Lanes<T>::V;
 template <class T> INLINE Vec<T> load(const T* p) { return *(const typename Lanes<T>::U*)p; }
 template <class T> INLINE void store(T* p, Vec<T> v) { *(typename Lanes<T>::U*)p = v; }
 template <class T> INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
-template <class T> INLINE Vec<T> least(Vec<T> a, Vec<T> b) { return a < b ? a : b; }
-template <class T> INLINE Vec<T> most(Vec<T> a, Vec<T> b) { return a > b ? a : b; }
+// What is not a number in a stays so: a broken weight must not become a bound.
+template <class T> INLINE Vec<T> least(Vec<T> a, Vec<T> b) { return b < a ? b : a; }
+template <class T> INLINE Vec<T> most(Vec<T> a, Vec<T> b) { return b > a ? b : a; }
 template <class T> INLINE Vec<T> magnitude(Vec<T> a) { return a < 0 ? -a : a; }
 
 // The lanes of W vectors added up, one sum a lane, in one fixed order.
@@ -48,14 +51,18 @@ template <class T> INLINE Vec<T> magnitude(Vec<T> a) { return a < 0 ? -a : a; }
 #define EACH16(f) EACH8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
 #define LOW(l) (((l) & ~(2 * S - 1)) | ((l) & (S - 1))) + ((l) & S ? W : 0)
 #define HIGH(l) ((((l) & ~(2 * S - 1)) | ((l) & (S - 1))) | S) + ((l) & S ? W : 0)
+#ifdef __clang__
+#define SHUFFLE(a, b, I, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, I, ...) __builtin_shuffle(a, b, I{__VA_ARGS__})
+#endif
 template <class T, int W, int S> struct Fold;
 #define FOLD(count, each)                                                        \
     template <class T, int S> struct Fold<T, count, S> {                         \
         static constexpr int W = count;                                          \
         static INLINE Vec<T> of(Vec<T> a, Vec<T> b) {                            \
             typedef typename Lanes<T>::I I;                                      \
-            return __builtin_shuffle(a, b, I{each(LOW)}) +                       \
-                   __builtin_shuffle(a, b, I{each(HIGH)});                       \
+            return SHUFFLE(a, b, I, each(LOW)) + SHUFFLE(a, b, I, each(HIGH));   \
         }                                                                        \
     };
 FOLD(16, EACH16)
@@ -151,7 +158,8 @@ constexpr double LOG2E = 1.4426950408889634;
 template <class T> INLINE Vec<T> expv(Vec<T> x) { return exp2v(x * T(LOG2E)); }
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     constexpr T far = sizeof(T) == 4 ? 87 : 700;
-    return T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));
+    Vec<T> s = T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));
+    return x < -far ? splat(T(0)) : s;  // zero itself: a gate as low as -1e38 multiplies it
 }
 // log(1 + y) for 0 <= y <= 1 as 2 atanh(y / (2 + y)).
 template <class T> INLINE Vec<T> log1p_unit(Vec<T> y) {

@@ -1,0 +1,190 @@
+"""What the compiled kernels are never given: each refusal names the tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from finchaos.core.errors import InputError
+from finchaos.ssm import MambaBlock, MambaConfig, MambaState
+from finchaos.ssm.native import use_lanes
+from tests.finchaos.ssm.native.tensors import LANES, conv, conv_tensors, scan, scan_tensors
+
+Spoil = Callable[[torch.Tensor], torch.Tensor]
+
+
+def with_value(value: float) -> Spoil:
+    def spoil(v: torch.Tensor) -> torch.Tensor:
+        v = v.clone()
+        v.view(-1)[-1] = value
+        return v
+
+    return spoil
+
+
+def cut(v: torch.Tensor) -> torch.Tensor:
+    return v[..., :-1]
+
+
+SCAN: list[tuple[str, Spoil, str]] = [
+    ("u", lambda v: v[:, :0], "u has a shape"),
+    ("u", lambda v: v[:0], "u has a shape"),
+    ("u", lambda v: v[0], "u has a shape"),
+    ("u", torch.Tensor.long, "u has a type"),
+    ("u", with_value(math.nan), "u holds 1 values that are not finite"),
+    ("delta", cut, "delta has a shape"),
+    ("delta", lambda v: v[:, 1:], "delta has a shape"),
+    ("delta", with_value(math.inf), "delta holds 1 values"),
+    ("A", cut, "B has a shape"),
+    ("A", lambda v: v[:-1], "A has a shape"),
+    ("A", lambda v: v.T, "A has a shape"),
+    ("A", torch.Tensor.float, "A does not fit the type of u, float64"),
+    ("A", torch.Tensor.neg, "A holds positive rates"),
+    ("A", with_value(-math.inf), "A holds 1 values"),
+    ("B", cut, "B has a shape"),
+    ("B", lambda v: v[:1], "B has a shape"),
+    ("B", torch.Tensor.float, "B does not fit the type"),
+    ("C", cut, "C has a shape"),
+    ("C", with_value(math.nan), "C holds 1 values"),
+    ("D", cut, "D has a shape"),
+    ("D", torch.Tensor.bfloat16, "D does not fit the type"),
+    ("z", cut, "z has a shape"),
+    ("z", with_value(math.nan), "z holds 1 values"),
+    ("delta_bias", cut, "delta_bias has a shape"),
+    ("delta_bias", with_value(math.nan), "delta_bias holds 1 values"),
+    ("initial_state", cut, "initial_state has a shape"),
+    ("initial_state", lambda v: v[:1], "initial_state has a shape"),
+    ("initial_state", lambda v: v.transpose(1, 2), "initial_state has a shape"),
+    ("initial_state", torch.Tensor.float, "initial_state does not fit the type"),
+    ("initial_state", with_value(math.nan), "initial_state holds 1 values"),
+]
+CONV: list[tuple[str, Spoil, str]] = [
+    ("x", lambda v: v[:, :0], "x has a shape"),
+    ("x", lambda v: v[0], "x has a shape"),
+    ("x", with_value(math.nan), "x holds 1 values"),
+    ("x", torch.Tensor.float, "weight does not fit the type of x"),
+    ("weight", lambda v: v[:-1], "weight has a shape"),
+    ("weight", lambda v: v[:, None], "weight has a shape"),
+    ("weight", lambda v: v[:, :0], "weight has a shape"),
+    ("weight", lambda v: v[:, 1:], "initial_state of a convolution has a shape"),
+    ("weight", with_value(math.nan), "weight holds 1 values"),
+    ("bias", cut, "bias has a shape"),
+    ("bias", torch.Tensor.float, "bias does not fit the type"),
+    ("initial_state", lambda v: v[:, 1:], "initial_state of a convolution has a shape"),
+    ("initial_state", lambda v: v[:1], "initial_state of a convolution has a shape"),
+    ("initial_state", with_value(math.nan), "initial_state holds 1 values"),
+]
+
+
+@pytest.mark.parametrize(
+    ("run", "tensors", "name", "spoil", "message"),
+    [(scan, scan_tensors(2, 9, 5, 3), *case) for case in SCAN]
+    + [(conv, conv_tensors(2, 9, 5, 4), *case) for case in CONV],
+)
+def test_bad_tensors_are_refused_by_name(
+    run: Any, tensors: dict[str, torch.Tensor], name: str, spoil: Spoil, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        run({**tensors, name: spoil(tensors[name])})
+
+
+@pytest.mark.parametrize("run", [scan, conv])
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([9.0, 9.0], "lengths must hold one integer"),
+        ([9], "lengths must hold one integer"),
+        ([[9], [9]], "lengths must hold one integer"),
+        ([9, 10], "lengths must lie within"),
+        ([-1, 9], "lengths must lie within"),
+    ],
+)
+def test_bad_lengths_are_refused(run: Any, lengths: list[Any], message: str) -> None:
+    tensors = scan_tensors(2, 9, 5, 3) if run is scan else conv_tensors(2, 9, 5, 4)
+    with pytest.raises(InputError, match=f"^{message}"):
+        run(tensors, lengths=torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("keep", [[3, 3], [4, 3], [-1], [9], [0, 9]])
+def test_bad_steps_to_keep_are_refused(keep: list[int]) -> None:
+    with pytest.raises(InputError, match=r"^keep must hold increasing"):
+        scan(scan_tensors(2, 9, 5, 3), keep=keep)
+
+
+def test_negative_steps_are_refused_and_zero_ones_are_not() -> None:
+    tensors = scan_tensors(2, 9, 5, 3, positive=True)
+    at_zero = {**tensors, "delta": -tensors["delta_bias"].expand(2, 9, 5)}
+    scan(at_zero, delta_softplus=False)
+    with pytest.raises(InputError, match=r"^delta holds negative step sizes"):
+        scan({**at_zero, "delta": at_zero["delta"] - 1e-9}, delta_softplus=False)
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(InputError, match="activation"):
+        conv(conv_tensors(2, 9, 5, 4), activation="relu")
+
+
+def test_a_width_of_vectors_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="width"), use_lanes(5):
+        pass
+
+
+BAD_STATES: list[tuple[str, Spoil, str]] = [
+    ("conv", lambda v: v[:, 1:], r"state\.conv is a state of another"),
+    ("conv", lambda v: v.transpose(1, 2), r"state\.conv is a state of another"),
+    ("ssm", cut, r"state\.ssm is a state of another"),
+    ("ssm", lambda v: v[:1], r"state\.ssm is a state of another"),
+    ("ssm", torch.Tensor.float, r"state\.ssm does not fit the type"),
+    ("ssm", with_value(math.nan), r"state\.ssm holds 1 values"),
+    ("conv", with_value(math.inf), r"state\.conv holds 1 values"),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil", "message"), BAD_STATES)
+def test_a_layer_refuses_states_that_are_not_its_own(name: str, spoil: Spoil, message: str) -> None:
+    layer = MambaBlock(MambaConfig(6, 3, backend="cpu")).double()
+    state = vars(layer.initial_state(2))
+    with pytest.raises(InputError, match=f"^{message}"):
+        layer(torch.ones(2, 9, 6).double(), MambaState(**{**state, name: spoil(state[name])}))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.ones(2, 9, 5).double(), "x has a shape"),
+        (torch.ones(2, 0, 6).double(), "x has a shape"),
+        (torch.ones(9, 6).double(), "x has a shape"),
+        (torch.ones(2, 9, 6), "x has another type"),
+        (torch.full((2, 9, 6), math.nan).double(), "x holds 108 values"),
+    ],
+)
+def test_a_layer_refuses_inputs_that_do_not_fit(x: torch.Tensor, message: str) -> None:
+    layer = MambaBlock(MambaConfig(6, 3, backend="cpu")).double()
+    with pytest.raises(InputError, match=f"^{message}"):
+        layer(x)
+
+
+@pytest.mark.parametrize("lengths", [[10, 1], [-1, 1], [1]])
+def test_a_layer_refuses_lengths_outside_the_sequence(lengths: list[int]) -> None:
+    layer = MambaBlock(MambaConfig(6, 3, backend="cpu"))
+    with pytest.raises(InputError, match=r"^lengths must"):
+        layer(torch.ones(2, 9, 6), lengths=torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_weight_that_is_not_a_number_never_becomes_one(lanes: int, dtype: torch.dtype) -> None:
+    """The kernels compare and cut to ranges; what training broke must still show."""
+    config = MambaConfig(6, 3, backend="cpu")
+    x = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
+    names = [name for name, _ in MambaBlock(config).named_parameters()]
+    for name in names:
+        layer = MambaBlock(config, torch.Generator().manual_seed(2)).to(dtype)
+        with torch.no_grad(), use_lanes(lanes):
+            layer.get_parameter(name).view(-1)[1] = math.nan
+            y, _ = layer(x)
+        assert not torch.isfinite(y).all(), name
