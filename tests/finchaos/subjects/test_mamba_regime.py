@@ -209,7 +209,7 @@ def test_too_few_bars_and_missing_ranges_are_refused() -> None:
     [
         ({"layers": 3}, DocumentError),
         ({"features": "regime_v9"}, UnknownNameError),
-        ({"backend": "cuda"}, UnknownNameError),
+        ({"backend": "abacus"}, UnknownNameError),
         ({"entry_bars": 0}, InputError),
         ({"regimes": 1}, InputError),
         ({"max_position": float("nan")}, DocumentError),
