@@ -56,7 +56,8 @@ def source_digest() -> str:
     """SHA-256 over the sources, flags and kind of machine, lower-case hexadecimal."""
     kind = (sys.platform, platform.machine(), FLAGS, sorted(WIDTHS.items()))
     sha = hashlib.sha256(repr(kind).encode())
-    for path in sorted(SOURCES.glob("*")):
+    # Not over a stray .DS_Store: no wheel carries one, and its library would be taken for another.
+    for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
         sha.update(path.name.encode() + path.read_bytes())
     return sha.hexdigest()
 

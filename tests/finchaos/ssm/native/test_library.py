@@ -230,6 +230,7 @@ def test_the_digest_follows_sources_flags_and_machine(
     machine = build.source_digest()
     sources = Path(shutil.copytree(build.SOURCES, tmp_path / "csrc"))
     monkeypatch.setattr(build, "SOURCES", sources)
+    (sources / ".DS_Store").write_text("not a source")
     assert build.source_digest() == machine
     (sources / "vec.h").write_text("changed")
     assert len({first, flags, machine, build.source_digest()}) == 4
