@@ -138,13 +138,14 @@ template <class T> int conv_forward(const ConvCall& call) {
 template <class T> int conv_backward(const ConvCall& call) {
     const int64_t D = round_up(call.d, Lanes<T>::W), sums = (call.w + 1) * D;
     Sums<T> all(Part::count(call.batch), sums);
-    if (!all.data) return 1;
+    if (all.failed()) return 1;
     int failed = in_parts(call.batch, call.threads, ConvRun<T>::room(call), [&](Arena arena, int64_t i, Part part) {
         ConvRun<T> run(call, arena);
         T* mine = all.part(i);
         for (int64_t b = part.first; b < part.end; b++) run.backward(b, mine, mine + call.w * D);
     });
-    T* sum = all.added();
+    all.add();
+    T* sum = all.part(0);
     turn_back(sum, D, (T*)call.grad_weight, call.d, call.w);
     if (call.grad_bias) memcpy(call.grad_bias, sum + call.w * D, call.d * sizeof(T));
     return failed;

@@ -125,18 +125,19 @@ int layer_backward(const LayerCall& call, const Parts& parts, Leave leave) {
     typedef typename Adjoint::Sums Sums_;
     auto q = Chunk::Weights::sizes(parts);
     void* block = malloc(q.room(true) + 64);
-    Sums<T> all(Part::count(call.batch), Sums_::size(q));
-    if (!block || !all.data) return free(block), 1;
+    Sums<T> all(Part::count(call.batch), Sums_::size(q), Sums_::exact(q));
+    if (!block || all.failed()) return free(block), 1;
     Arena arena{(char*)block};
     q = Chunk::Weights::read(parts, arena, true);
     int64_t room = Chunk::room(q) + Adjoint::room(q);
     int failed = in_parts(call.batch, call.threads, room, [&](Arena arena, int64_t i, Part part) {
         LayerRun<T, Chunk> run(call, q, arena);
-        Sums_ sums(all.part(i), q);
+        Sums_ sums(all.part(i), all.exact_part(i), q);
         Adjoint adjoint(run.f, sums, arena);
         for (int64_t b = part.first; b < part.end; b++) run.backward(b, adjoint, sums);
     });
-    leave(Sums_(all.added(), q), q);
+    all.add();
+    leave(Sums_(all.part(0), all.exact_part(0), q), q);
     free(block);
     return failed;
 }

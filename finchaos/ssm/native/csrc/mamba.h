@@ -152,7 +152,8 @@ template <class T> struct MambaSums {
     static int64_t size(const MambaWeights<T>& q) {
         return q.M + 2 * q.d * q.M + q.w * q.D + 3 * q.D + q.s * q.D + q.d * q.R + q.N * q.D + q.m * q.D;
     }
-    MambaSums(T* p, const MambaWeights<T>& q) {
+    static int64_t exact(const MambaWeights<T>&) { return 0; }
+    MambaSums(T* p, double*, const MambaWeights<T>& q) {
         auto take = [&](int64_t count) { T* at = p; p += count; return at; };
         norm = take(q.M), in_u = take(q.d * q.M), in_z = take(q.d * q.M);
         conv_weight = take(q.w * q.D), conv_bias = take(q.D), x_proj = take(q.s * q.D);

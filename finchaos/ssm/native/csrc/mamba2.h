@@ -26,7 +26,8 @@ template <class T> struct Mamba2Weights {
     bool skip_by_channel;
     T epsilon;
     int64_t *at, *from;
-    T *norm, *in_mixed, *in_z, *in_dt, *conv_weight, *conv_bias, *dt_bias, *A2, *skip, *out;
+    T *norm, *in_mixed, *in_z, *in_dt, *conv_weight, *conv_bias, *dt_bias, *skip, *out;
+    double* A2;
     T *in_mixed_back, *in_z_back, *in_dt_back, *out_back;  // only for gradients
 
     static Mamba2Weights sizes(const Mamba2Parts& p) {
@@ -44,7 +45,7 @@ template <class T> struct Mamba2Weights {
     }
     int64_t room(bool backward) const {
         int64_t in = K + s.D + s.H;
-        int64_t forward = M + m * in + (w + 1) * K + 2 * s.H + 2 * s.D + s.D * M;
+        int64_t forward = M + m * in + (w + 1) * K + 3 * s.H + 2 * s.D + s.D * M;
         int64_t back = in * M + m * s.D;
         return (forward + (backward ? back : 0)) * sizeof(T) + (c + K) * sizeof(int64_t) + 64 * 20;
     }
@@ -79,8 +80,8 @@ template <class T> struct Mamba2Weights {
             if (p.conv_bias) q.conv_bias[q.at[i]] = ((T*)p.conv_bias)[i];
         }
         pad<T>((T*)p.dt_bias, s.h, q.dt_bias = zeros(s.H), s.H);
-        q.A2 = zeros(s.H), q.skip = zeros(D), q.gate.weight = zeros(D);
-        for (int64_t i = 0; i < s.h; i++) q.A2[i] = ((T*)p.A)[i] * T(LOG2E);
+        q.A2 = arena.take<double>(s.H), q.skip = zeros(D), q.gate.weight = zeros(D);
+        for (int64_t i = 0; i < s.H; i++) q.A2[i] = i < s.h ? ((T*)p.A)[i] * LOG2E : 0;
         for (int64_t i = 0; i < d; i++) q.skip[q.at[i]] = ((T*)p.skip)[p.skip_by_channel ? i : i / s.p];
         if (p.gate_norm) spread(s, (T*)p.gate_norm, q.gate.weight);
         if (backward) {
@@ -183,15 +184,17 @@ template <class T> struct Mamba2Chunk {
 
 // Gradients of one layer's weights, added up over chunks. Padded like the weights.
 template <class T> struct Mamba2Sums {
-    T *norm, *in_mixed, *in_z, *in_dt, *conv_weight, *conv_bias, *dt_bias, *A, *skip, *gate_norm, *out;
+    T *norm, *in_mixed, *in_z, *in_dt, *conv_weight, *conv_bias, *dt_bias, *skip, *gate_norm, *out;
+    double* A;
+    static int64_t exact(const Mamba2Weights<T>& q) { return q.s.h; }
     static int64_t size(const Mamba2Weights<T>& q) {
         int64_t in = q.K + q.s.D + q.s.H;
-        return q.M + in * q.M + (q.w + 1) * q.K + 2 * q.s.H + 2 * q.s.D + q.m * q.s.D;
+        return q.M + in * q.M + (q.w + 1) * q.K + q.s.H + 2 * q.s.D + q.m * q.s.D;
     }
-    Mamba2Sums(T* p, const Mamba2Weights<T>& q) {
+    Mamba2Sums(T* p, double* exact, const Mamba2Weights<T>& q) {
         auto take = [&](int64_t count) { T* at = p; p += count; return at; };
         norm = take(q.M), in_mixed = take(q.K * q.M), in_z = take(q.s.D * q.M), in_dt = take(q.s.H * q.M);
-        conv_weight = take(q.w * q.K), conv_bias = take(q.K), dt_bias = take(q.s.H), A = take(q.s.H);
+        conv_weight = take(q.w * q.K), conv_bias = take(q.K), dt_bias = take(q.s.H), A = exact;
         skip = take(q.s.D), gate_norm = take(q.s.D), out = take(q.m * q.s.D);
     }
 };

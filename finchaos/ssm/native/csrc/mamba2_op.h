@@ -35,7 +35,7 @@ template <class T> int mamba2_backward(const Mamba2Call& call) {
         }
         narrow(sum.in_dt, s.h, q.M, dt, q.m);
         narrow(sum.dt_bias, 1, s.H, call.grad_dt_bias, s.h);
-        narrow(sum.A, 1, s.H, call.grad_A, s.h);
+        for (int64_t i = 0; i < s.h; i++) ((T*)call.grad_A)[i] = T(sum.A[i]);
         leave_skip(s, sum.skip, q.skip_by_channel, (T*)call.grad_skip);
         if (call.grad_gate_norm) gathered(s, sum.gate_norm, (T*)call.grad_gate_norm);
         for (int64_t k = 0; k < q.m; k++) gathered(s, sum.out + k * s.D, (T*)call.grad_out_proj + k * s.d);

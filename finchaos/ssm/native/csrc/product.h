@@ -1,6 +1,6 @@
 // Products of a few rows with a matrix that was packed beforehand. Every output is one chain of
-// fused multiply-adds over k in order, whatever the number of rows: a row's bits never depend on
-// the rows beside it, so a stream gives the bits of the whole sequence.
+// fused multiply-adds over k in order, and what it is added to at the end, whatever the number of
+// rows: a row's bits never depend on the rows beside it, so a stream gives the bits of the sequence.
 #pragma once
 #include "vec.h"
 
@@ -33,13 +33,17 @@ INLINE void tile(const T* a, int64_t lda, const T* panel, int64_t k, T* c, int64
     constexpr int W = Lanes<T>::W;
     Vec<T> sum[R][P];
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int p = 0; p < P; p++) sum[r][p] = add ? load(c + r * ldc + p * W) : splat(T(0));
+        UNROLL for (int p = 0; p < P; p++) sum[r][p] = splat(T(0));
     for (int64_t i = 0; i < k; i++) {
         Vec<T> b[P];
         UNROLL for (int p = 0; p < P; p++) b[p] = load(panel + (i * P + p) * W);
         UNROLL for (int r = 0; r < R; r++)
             UNROLL for (int p = 0; p < P; p++) sum[r][p] += a[r * lda + i] * b[p];
     }
+    // What is added to comes last: it may be large, and would round away every term.
+    if (add)
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int p = 0; p < P; p++) sum[r][p] += load(c + r * ldc + p * W);
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int p = 0; p < P; p++) store(c + r * ldc + p * W, sum[r][p]);
 }
@@ -49,12 +53,14 @@ template <class T, int Q, int NARROW>
 INLINE void row_tile(const T* a, const T* panel, int64_t k, T* c, bool add) {
     constexpr int W = Lanes<T>::W, P = 2 * Q + NARROW;
     Vec<T> sum[P];
-    UNROLL for (int p = 0; p < P; p++) sum[p] = add ? load(c + p * W) : splat(T(0));
+    UNROLL for (int p = 0; p < P; p++) sum[p] = splat(T(0));
     for (int64_t i = 0; i < k; i++) {
         UNROLL for (int p = 0; p < 2 * Q; p++)
             sum[p] += a[i] * load(panel + (p / 2 * k + i) * 2 * W + p % 2 * W);
         if (NARROW) sum[P - 1] += a[i] * load(panel + (2 * Q * k + i) * W);
     }
+    if (add)
+        UNROLL for (int p = 0; p < P; p++) sum[p] += load(c + p * W);
     UNROLL for (int p = 0; p < P; p++) store(c + p * W, sum[p]);
 }
 
@@ -103,7 +109,7 @@ INLINE void outer_tile(const T* a, int64_t lda, const T* b, int64_t ldb, int row
     constexpr int W = Lanes<T>::W;
     Vec<T> sum[R][P];
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int p = 0; p < P; p++) sum[r][p] = load(c + r * ldc + p * W);
+        UNROLL for (int p = 0; p < P; p++) sum[r][p] = splat(T(0));
     for (int t = 0; t < rows; t++) {
         Vec<T> v[P];
         UNROLL for (int p = 0; p < P; p++) v[p] = load(b + t * ldb + p * W);
@@ -111,7 +117,7 @@ INLINE void outer_tile(const T* a, int64_t lda, const T* b, int64_t ldb, int row
             UNROLL for (int p = 0; p < P; p++) sum[r][p] += a[t * lda + r] * v[p];
     }
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int p = 0; p < P; p++) store(c + r * ldc + p * W, sum[r][p]);
+        UNROLL for (int p = 0; p < P; p++) store(c + r * ldc + p * W, load(c + r * ldc + p * W) + sum[r][p]);
 }
 
 // c[m][width] += a[rows][m]^T b[rows][width]: the gradient of a weight.

@@ -45,18 +45,29 @@ template <class Work> int in_parts(int64_t batch, int64_t threads, int64_t room,
     return failed;
 }
 
-// Gradients of weights: one row of numbers a part, added up in order at the end.
+// Gradients of weights: one row of numbers a part, added up in order at the end. Those of a weight
+// that very many terms go into, of either sign, may be kept in double: `exact` of them.
 template <class T> struct Sums {
-    int64_t parts, size;
+    int64_t parts, size, exact;
     T* data;
-    Sums(int64_t parts, int64_t size)
-        : parts(parts), size(size), data((T*)calloc(parts * size + 16, sizeof(T))) {}
-    ~Sums() { free(data); }
+    double* exact_data;
+    Sums(int64_t parts, int64_t size, int64_t exact = 0)
+        : parts(parts), size(size), exact(exact), data((T*)calloc(parts * size + 16, sizeof(T))),
+          exact_data((double*)calloc(parts * exact + 1, sizeof(double))) {}
+    ~Sums() { free(data), free(exact_data); }
+    Sums(const Sums&) = delete;
+    bool failed() const { return !data || !exact_data; }
     T* part(int64_t i) const { return data + i * size; }
-    T* added() const {
+    double* exact_part(int64_t i) const { return exact_data + i * exact; }
+    // Into the first part.
+    void add() const {
+        for (int64_t k = 0; k < size; k++) {
+            double sum = 0;
+            for (int64_t i = 0; i < parts; i++) sum += data[i * size + k];
+            data[k] = T(sum);
+        }
         for (int64_t i = 1; i < parts; i++)
-            for (int64_t k = 0; k < size; k++) data[k] += data[i * size + k];
-        return data;
+            for (int64_t k = 0; k < exact; k++) exact_data[k] += exact_data[i * exact + k];
     }
 };
 

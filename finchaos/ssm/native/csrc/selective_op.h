@@ -35,7 +35,7 @@ template <class T> struct SelectiveRun {
         if (c.skip) pad<T>((T*)call.skip, call.d, c.skip, c.D);
         if (!call.z) c.z = nullptr;
     }
-    void with_gradient(Arena& arena, T* sums) {
+    void with_gradient(Arena& arena, T* sums, double*) {
         g = SelectiveGradient<T>::make(arena, c);
         g.A2 = sums, g.skip = g.A2 + c.N * c.D, grad_bias = g.skip + c.D;
     }
@@ -113,9 +113,10 @@ template <class T> int selective_forward(const SelectiveCall& call) {
 template <class T> int selective_backward(const SelectiveCall& call) {
     const int64_t D = round_up(call.d, Lanes<T>::W), N = round_up(call.n, 4);
     Sums<T> all(Part::count(call.walk.batch), (N + 2) * D);  // A, skip, bias
-    if (!all.data) return 1;
+    if (all.failed()) return 1;
     int failed = walk_backward<T, SelectiveRun<T>>(call, N * D, all);
-    T* sum = all.added();
+    all.add();
+    T* sum = all.part(0);
     turn_back(sum, D, (T*)call.grad_A, call.d, call.n);
     if (call.grad_skip) memcpy(call.grad_skip, sum + N * D, call.d * sizeof(T));
     if (call.grad_bias) memcpy(call.grad_bias, sum + N * D + D, call.d * sizeof(T));

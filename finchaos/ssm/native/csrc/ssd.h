@@ -45,18 +45,19 @@ template <class T> struct SsdChunk {
     int64_t ldu, ldb;      // row lengths of u, and of B and C
     T *u, *B, *C;          // [CHUNK][ldu], [CHUNK][ldb]: a group's states side by side
     T *dt;                 // [CHUNK][H]
-    T *A2, *skip;          // [H] times log2(e); [D] (may be null)
+    double* A2;            // [H] times log2(e)
+    T* skip;               // [D] (may be null)
     T *decay, *du;         // [CHUNK][D] spread over the channels
-    T *heads;              // [H]
+    T *heads, *rest;       // [H]
     T *y, *h;              // [CHUNK][D] sum over states plus skip; [N][D] carried
 
     static int64_t room(const SsdSizes& s) {
-        return (CHUNK * (3 * s.D + s.H) + s.H + s.N * s.D) * sizeof(T) + 64 * 6;
+        return (CHUNK * (3 * s.D + s.H) + 2 * s.H + s.N * s.D) * sizeof(T) + 64 * 7;
     }
     static SsdChunk make(Arena& arena, const SsdSizes& s) {
         SsdChunk c{};
         c.s = s;
-        c.dt = arena.take<T>(CHUNK * s.H), c.heads = arena.take<T>(s.H);
+        c.dt = arena.take<T>(CHUNK * s.H), c.heads = arena.take<T>(s.H), c.rest = arena.take<T>(s.H);
         c.decay = arena.take<T>(CHUNK * s.D), c.du = arena.take<T>(CHUNK * s.D);
         c.y = arena.take<T>(CHUNK * s.D), c.h = arena.take<T>(s.N * s.D);
         return c;
@@ -71,6 +72,7 @@ template <class T> struct SsdChunk {
 };
 
 template <class T> void spread_steps(const SsdChunk<T>& c, int steps) {
+    constexpr double ln2 = 0.6931471805599453;
     const SsdSizes& s = c.s;
     if (s.D > s.d) {  // between groups
         memset(c.decay, 0, steps * s.D * sizeof(T));
@@ -78,8 +80,17 @@ template <class T> void spread_steps(const SsdChunk<T>& c, int steps) {
     }
     for (int t = 0; t < steps; t++) {
         const T *dt = c.dt + t * s.H, *u = c.u + t * c.ldu;
-        for (int64_t j = 0; j < s.H; j += Lanes<T>::W)
-            store(c.heads + j, exp2v(load(dt + j) * load(c.A2 + j)));
+        // One exponent serves all channels and states of a head: what it is off by does not average
+        // out, so that it is formed in double.
+        for (int64_t j = 0; j < s.H; j++) {
+            double x = dt[j] * c.A2[j], least_x = -2000;
+            x = x > least_x ? x : least_x;
+            c.heads[j] = T(x), c.rest[j] = T((x - c.heads[j]) * ln2);
+        }
+        for (int64_t j = 0; j < s.H; j += Lanes<T>::W) {
+            Vec<T> decay = exp2v(load(c.heads + j));
+            store(c.heads + j, decay + decay * load(c.rest + j));
+        }
         for (int64_t i = 0; i < s.h; i++) {
             const int64_t k = s.at(i * s.p);
             const T decay = c.heads[i], step = dt[i];
@@ -140,7 +151,8 @@ template <class T> struct SsdGradient {
     T *dt;                  // [CHUNK][H] out: gradient of the step size
     T *exponent;            // [CHUNK][D] gradient of dt A, not yet added up over a head
     T *h;                   // [N][D] gradient of the state, carried backwards
-    T *A, *skip;            // [H], [D] accumulated
+    double* A;              // [h] accumulated: terms of either sign from every channel, state and step
+    T* skip;                // [D] accumulated
     T *sumB, *sumC, *sums;  // [CHUNK][NB][W] lanes not yet added up; [CHUNK][NB] added
     T *states;              // [CHUNK + 1][NB][JB][W]
     const T* into;          // gradients of kept states [N][D], and at which steps
@@ -271,16 +283,15 @@ template <class T> void scan_backward(const SsdChunk<T>& c, const SsdGradient<T>
             add_block(c, g.sumB, g.sums, steps, g.B + group * s.N + n);
             add_block(c, g.sumC, g.sums, steps, g.C + group * s.N + n);
         }
-    constexpr T ln2 = T(0.6931471805599453);
+    constexpr double ln2 = 0.6931471805599453;
     for (int64_t i = 0; i < s.h; i++) {
+        const T rate = T(c.A2[i] * ln2);
         const int64_t k = s.at(i * s.p);
-        T of_A = 0;
         for (int t = 0; t < steps; t++) {
             const T dt = c.dt[t * s.H + i], exponent = sum_of(g.exponent + t * s.D + k, s.p);
-            g.dt[t * s.H + i] = dot(g.u + t * c.ldu + k, c.u + t * c.ldu + k, s.p) + exponent * c.A2[i] * ln2;
-            of_A += exponent * dt;
+            g.dt[t * s.H + i] = dot(g.u + t * c.ldu + k, c.u + t * c.ldu + k, s.p) + exponent * rate;
+            g.A[i] += double(exponent) * dt;
         }
-        g.A[i] += of_A;  // summed by chunk: fewer roundings than one long sum
         for (int t = 0; t < steps; t++) {
             const T dt = c.dt[t * s.H + i];
             T* u = g.u + t * c.ldu + k;

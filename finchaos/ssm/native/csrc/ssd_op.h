@@ -32,7 +32,7 @@ template <class T> struct SsdRun {
     static SsdSizes sizes(const SsdCall& call) { return SsdSizes::of<T>(call.h, call.p, call.g, call.n); }
     static int64_t room(const SsdCall& call) {
         SsdSizes s = sizes(call);
-        int64_t rows = CHUNK * (6 * s.D + 4 * s.g * s.N + s.H) + 2 * s.H + s.D + s.N * s.D;
+        int64_t rows = CHUNK * (6 * s.D + 4 * s.g * s.N + s.H) + 3 * s.H + s.D + s.N * s.D;
         return rows * sizeof(T) + SsdChunk<T>::room(s) + SsdGradient<T>::room(s) + 64 * 20;
     }
     SsdRun(const SsdCall& call, Arena& arena)
@@ -41,8 +41,8 @@ template <class T> struct SsdRun {
         c.ldu = s.D, c.ldb = s.g * s.N;
         c.u = zeros(arena, CHUNK * s.D);
         c.B = zeros(arena, CHUNK * c.ldb), c.C = zeros(arena, CHUNK * c.ldb);
-        c.A2 = zeros(arena, s.H), bias = zeros(arena, s.H), raw = zeros(arena, CHUNK * s.H);
-        for (int64_t i = 0; i < s.h; i++) c.A2[i] = ((T*)call.A)[i] * T(LOG2E);
+        c.A2 = arena.take<double>(s.H), bias = zeros(arena, s.H), raw = zeros(arena, CHUNK * s.H);
+        for (int64_t i = 0; i < s.H; i++) c.A2[i] = i < s.h ? ((T*)call.A)[i] * LOG2E : 0;
         if (call.bias) memcpy(bias, call.bias, s.h * sizeof(T));
         c.skip = call.skip ? zeros(arena, s.D) : nullptr;
         for (int64_t i = 0; call.skip && i < s.d; i++)
@@ -50,11 +50,11 @@ template <class T> struct SsdRun {
         z = call.z ? zeros(arena, CHUNK * s.D) : nullptr;
         out = call.z ? arena.take<T>(CHUNK * s.D) : c.y;
     }
-    void with_gradient(Arena& arena, T* sums) {
+    void with_gradient(Arena& arena, T* sums, double* exact) {
         g = SsdGradient<T>::make(arena, s);
         g.u = arena.take<T>(CHUNK * s.D);
         g.B = arena.take<T>(CHUNK * c.ldb), g.C = arena.take<T>(CHUNK * c.ldb);
-        g.A = sums, grad_bias = sums + s.H, g.skip = sums + 2 * s.H;
+        g.A = exact, grad_bias = sums, g.skip = sums + s.H;
         if (z) grad_z = arena.take<T>(CHUNK * s.D), before = arena.take<T>(s.N * s.D);
     }
     static T* zeros(Arena& arena, int64_t count) {
@@ -149,13 +149,14 @@ template <class T> void leave_skip(const SsdSizes& s, const T* sum, bool by_chan
 
 template <class T> int ssd_backward(const SsdCall& call) {
     SsdSizes s = SsdRun<T>::sizes(call);
-    Sums<T> all(Part::count(call.walk.batch), 2 * s.H + s.D);  // A, bias, skip
-    if (!all.data) return 1;
+    Sums<T> all(Part::count(call.walk.batch), s.H + s.D, s.h);  // bias, skip; A
+    if (all.failed()) return 1;
     int failed = walk_backward<T, SsdRun<T>>(call, s.N * s.D, all);
-    T* sum = all.added();
-    memcpy(call.grad_A, sum, s.h * sizeof(T));
-    if (call.grad_bias) memcpy(call.grad_bias, sum + s.H, s.h * sizeof(T));
-    if (call.grad_skip) leave_skip(s, sum + 2 * s.H, call.skip_by_channel != 0, (T*)call.grad_skip);
+    all.add();
+    T* sum = all.part(0);
+    for (int64_t i = 0; i < s.h; i++) ((T*)call.grad_A)[i] = T(all.exact_part(0)[i]);
+    if (call.grad_bias) memcpy(call.grad_bias, sum, s.h * sizeof(T));
+    if (call.grad_skip) leave_skip(s, sum + s.H, call.skip_by_channel != 0, (T*)call.grad_skip);
     return failed;
 }
 

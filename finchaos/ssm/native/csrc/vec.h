@@ -129,33 +129,48 @@ INLINE Vec<double> power_of_two(Vec<double> f) {
     return p * f + 1.0;
 }
 #if LANES == 16
-INLINE Vec<float> exp2v(Vec<float> x) {
-    Vec<float> k = _mm512_roundscale_ps(x, 8);
-    return _mm512_scalef_ps(power_of_two(x - k), k);
-}
-INLINE Vec<double> exp2v(Vec<double> x) {
-    Vec<double> k = _mm512_roundscale_pd(x, 8);
-    return _mm512_scalef_pd(power_of_two(x - k), k);
-}
+INLINE Vec<float> whole(Vec<float> x) { return _mm512_roundscale_ps(x, 8); }
+INLINE Vec<double> whole(Vec<double> x) { return _mm512_roundscale_pd(x, 8); }
+INLINE Vec<float> scaled(Vec<float> p, Vec<float> k) { return _mm512_scalef_ps(p, k); }
+INLINE Vec<double> scaled(Vec<double> p, Vec<double> k) { return _mm512_scalef_pd(p, k); }
+template <class T> INLINE Vec<T> within_exponents(Vec<T> x) { return x; }
 #else
-INLINE Vec<float> exp2v(Vec<float> x) {
-    constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-    x = least<float>(most<float>(x, splat(-126.0f)), splat(126.0f));
-    Vec<float> k = x + magic;
-    Vec<float> p = power_of_two(x - (k - magic));
-    return (Vec<float>)((Lanes<float>::I)p + ((Lanes<float>::I)k << 23));
+template <class T> constexpr T MAGIC = sizeof(T) == 4 ? T(12582912.0) : T(6755399441055744.0);  // 1.5 * 2^23, 2^52
+// Adding the magic number leaves a whole number in the low bits.
+template <class T> INLINE Vec<T> whole_(Vec<T> x) { return (x + MAGIC<T>) - MAGIC<T>; }
+INLINE Vec<float> whole(Vec<float> x) { return whole_<float>(x); }
+INLINE Vec<double> whole(Vec<double> x) { return whole_<double>(x); }
+template <class T> INLINE Vec<T> scaled_(Vec<T> p, Vec<T> k) {
+    typedef typename Lanes<T>::I I;
+    return (Vec<T>)((I)p + ((I)(k + MAGIC<T>) << (sizeof(T) == 4 ? 23 : 52)));
 }
-INLINE Vec<double> exp2v(Vec<double> x) {
-    constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
-    x = least<double>(most<double>(x, splat(-1022.0)), splat(1022.0));
-    Vec<double> k = x + magic;
-    Vec<double> p = power_of_two(x - (k - magic));
-    return (Vec<double>)((Lanes<double>::I)p + ((Lanes<double>::I)k << 52));
+INLINE Vec<float> scaled(Vec<float> p, Vec<float> k) { return scaled_<float>(p, k); }
+INLINE Vec<double> scaled(Vec<double> p, Vec<double> k) { return scaled_<double>(p, k); }
+template <class T> INLINE Vec<T> within_exponents(Vec<T> x) {
+    constexpr T top = sizeof(T) == 4 ? 126 : 1022;
+    return least<T>(most<T>(x, splat(-top)), splat(top));
 }
 #endif
+template <class T> INLINE Vec<T> exp2_of(Vec<T> x) {
+    x = within_exponents<T>(x);
+    Vec<T> k = whole(x);
+    return scaled(power_of_two(x - k), k);
+}
+INLINE Vec<float> exp2v(Vec<float> x) { return exp2_of<float>(x); }
+INLINE Vec<double> exp2v(Vec<double> x) { return exp2_of<double>(x); }
 constexpr double LOG2E = 1.4426950408889634;
 
-template <class T> INLINE Vec<T> expv(Vec<T> x) { return exp2v(x * T(LOG2E)); }
+// exp(x) for x up to 87 (708), and below -87 (-708) what it is there, about zero. Not 2^(x log2 e), which would carry the rounding of that product, |x|
+// times that of a number: x - k ln 2 is exact but for the last part of ln 2, k having few digits.
+template <class T> INLINE Vec<T> expv(Vec<T> x) {
+    constexpr T far = sizeof(T) == 4 ? 87 : 708;
+    constexpr T high = sizeof(T) == 4 ? T(0.693359375) : T(0.693145751953125);
+    constexpr T low = sizeof(T) == 4 ? T(-2.12194440054690583e-4) : T(1.42860682030941723e-6);
+    x = most<T>(x, splat(-far));
+    Vec<T> k = whole(x * T(LOG2E));
+    Vec<T> rest = (x - k * high) - k * low;
+    return scaled(power_of_two(rest * T(LOG2E)), k);
+}
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     constexpr T far = sizeof(T) == 4 ? 87 : 700;
     Vec<T> s = T(1) / (T(1) + expv<T>(most<T>(least<T>(-x, splat(far)), splat(-far))));

@@ -113,7 +113,7 @@ int walk_backward(const Call& call, int64_t size, const Sums<T>& all) {
     int64_t room = Run::room(call) + Walker<T, Run>::room(call.walk, size);
     return in_parts(call.walk.batch, call.walk.threads, room, [&](Arena arena, int64_t i, Part part) {
         Run run(call, arena);
-        run.with_gradient(arena, all.part(i));
+        run.with_gradient(arena, all.part(i), all.exact_part(i));
         T* into = arena.take<T>(call.walk.kept * size);
         int64_t* at = arena.take<int64_t>(call.walk.kept);
         Walker<T, Run> walker{call.walk, run};
