@@ -50,6 +50,9 @@ template <class T, class Scan> struct Walker {
             scan.write(b, t0, steps);
         }
         for (; next < walk.kept; next++) scan.leave(scan.h(), state(walk.states, b * walk.kept + next));
+        // Chunks in the padding: never read, and yet not to be left as they were found.
+        const int64_t done = (end + CHUNK - 1) / CHUNK;
+        if (walk.checkpoints) memset(checkpoint(b, done * CHUNK), 0, (chunks - done) * size * sizeof(T));
         scan.leave(scan.h(), state(walk.last, b));
         scan.blank(b, end);
     }
