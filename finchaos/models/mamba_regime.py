@@ -7,6 +7,7 @@ bars ahead, on simulated and on real bars alike. Regimes are found among the lat
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.mamba import MambaBlock, MambaConfig, MambaState, RMSNorm
-from finchaos.ssm.replay import MambaReplay, rms_normalise, row_product
+from finchaos.ssm.mamba import NORM_EPSILON, MambaBlock, MambaConfig, MambaState, RMSNorm
+from finchaos.ssm.streaming import compile_stream
 from finchaos.ssm.tracing import Trace
 
 
@@ -161,6 +162,18 @@ def new_network(config: Config, seed: int) -> MambaRegimeNetwork:
         return MambaRegimeNetwork(config, torch.Generator().manual_seed(seed))
 
 
+def _row_product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``rows @ matrix``, each row by itself: its bits do not depend on the other rows."""
+    product: np.ndarray = np.matmul(rows[:, None, :], matrix)[:, 0, :]
+    return product
+
+
+def _normalise(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """RMSNorm of each row, shape (t, m)."""
+    square = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0]
+    return rows / np.sqrt(square / rows.shape[1] + NORM_EPSILON) * weight
+
+
 class LatentReplay:
     """Latents bar by bar in float64: the same bits in a stream and over a whole history.
 
@@ -177,7 +190,7 @@ class LatentReplay:
         self._embed = (weights(network.embed.weight), weights(network.embed.bias))
         self._norm = weights(network.norm.weight)
         self._out = (weights(network.to_latents.weight), weights(network.to_latents.bias))
-        self._blocks = MambaReplay([b for b in network.blocks if isinstance(b, MambaBlock)])
+        self._blocks = compile_stream(copy.deepcopy(block).double() for block in network.blocks)
 
     def fresh(self) -> LatentReplay:
         """A session with the same weights that has seen nothing."""
@@ -197,6 +210,6 @@ class LatentReplay:
         -------
         numpy.ndarray, shape (t, k)
         """
-        rows = row_product(np.ascontiguousarray(x, dtype=np.float64), self._embed[0])
+        rows = _row_product(np.ascontiguousarray(x, dtype=np.float64), self._embed[0])
         rows = self._blocks.advance(rows + self._embed[1])
-        return row_product(rms_normalise(rows, self._norm), self._out[0]) + self._out[1]
+        return _row_product(_normalise(rows, self._norm), self._out[0]) + self._out[1]

@@ -13,7 +13,6 @@ from finchaos.ssm.introspection import (
 from finchaos.ssm.mamba import Mamba, MambaBlock, MambaConfig, MambaState, RMSNorm
 from finchaos.ssm.mamba2 import Mamba2, Mamba2Block, Mamba2State
 from finchaos.ssm.mamba2_config import Mamba2Config
-from finchaos.ssm.replay import MambaReplay
 from finchaos.ssm.s4d import S4D, S4DConfig, S4DState
 from finchaos.ssm.s4d_export import S4DRealStep
 from finchaos.ssm.s4d_kernel import s4d_kernel
@@ -35,7 +34,6 @@ __all__ = [
     "Mamba2State",
     "MambaBlock",
     "MambaConfig",
-    "MambaReplay",
     "MambaState",
     "RMSNorm",
     "S4DConfig",

@@ -114,6 +114,8 @@ class Session:
             return []
         prices = {name: values[:, column] for column, name in enumerate(PRICE_FIELDS)}
         features = self.fitted.scaler.transform(self._features.advance(prices))
+        if not np.isfinite(features).all():
+            raise ArithmeticError("the features are not finite")
         latents = self._network.advance(features)
         if not np.isfinite(latents).all():
             raise ArithmeticError("the network's latents are not finite")
