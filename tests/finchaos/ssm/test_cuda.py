@@ -279,9 +279,7 @@ def test_layouts_in_memory_are_of_no_account(
 
 
 @pytest.mark.parametrize("inner", [torch.float32, torch.bfloat16])
-def test_a_selective_scan_read_as_vectors_may_lie_anywhere(
-    device: str, inner: torch.dtype
-) -> None:
+def test_a_selective_scan_read_as_vectors_may_lie_anywhere(device: str, inner: torch.dtype) -> None:
     def odd(x: Tensor) -> Tensor:
         """The same numbers, time last, in rows of an odd length that start at an odd place."""
         rows = torch.zeros(1 + len(x) * x.shape[2] * 131, dtype=x.dtype, device=x.device)
