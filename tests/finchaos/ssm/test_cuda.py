@@ -301,9 +301,11 @@ def test_a_selective_scan_read_as_vectors_may_lie_anywhere(device: str, inner: t
         y = selective_scan(**laid, delta_softplus=True, backend="cuda").y
         grad = lay(normal(*y.shape, seed=5).to(device, inner))
         found.append([y.detach(), *torch.autograd.grad(y, list(laid.values()), grad)])
+    # The kernels add up gradients in any order, before they round to the type.
+    tolerance = GRADIENTS if inner == torch.float32 else 1e-2
     for other in found[1:]:
         for plain, laid_out in zip(found[0], other, strict=True):
-            assert deviation(laid_out, plain) <= GRADIENTS
+            assert deviation(laid_out, plain) <= tolerance
 
 
 @pytest.mark.parametrize("laid_out", STRIDES.values(), ids=STRIDES.keys())
