@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from benchmarks.baselines import CausalTransformer, LSTMStack
 from finchaos.ssm import MambaBlock, MambaConfig
 from finchaos.ssm.cuda.ssd import CHUNK_STEPS
+from finchaos.ssm.mamba import RMSNorm
 from finchaos.ssm.mamba2 import Mamba2Block
 from finchaos.ssm.mamba2_config import Mamba2Config
 
@@ -144,33 +145,31 @@ def transformers_model(shape: Shape, chunk: int | None = None) -> Any:
     return Mamba2Model(Mamba2Config(**sizes, **heads, **chunks, n_groups=1))
 
 
-def mamba_ssm(shape: Shape, weights: Weights) -> OurStack:
-    """The layers of the package mamba-ssm in our residual blocks; they need a GPU."""
+def mamba_ssm(shape: Shape, weights: Weights) -> nn.Module:
+    """The layers of the package mamba-ssm in residual blocks like ours; they need a GPU."""
     from mamba_ssm import Mamba, Mamba2
 
-    network = OurStack(shape, "reference")
-    for layer in network.layers:
-        sizes: dict[str, Any] = {"d_model": shape.d_model, "d_state": shape.d_state}
-        if shape.family == "mamba2":
-            sizes |= {"headdim": shape.headdim, "chunk_size": CHUNK_STEPS}
-        layer.mixer = _WithoutState((Mamba if shape.family == "mamba" else Mamba2)(**sizes))
-    network.load_state_dict({_inside(name): value for name, value in weights.items()})
+    sizes: dict[str, Any] = {"d_model": shape.d_model, "d_state": shape.d_state}
+    if shape.family == "mamba2":
+        sizes |= {"headdim": shape.headdim, "chunk_size": CHUNK_STEPS}
+    kind = Mamba if shape.family == "mamba" else Mamba2
+    blocks = (_Residual(RMSNorm(shape.d_model), kind(**sizes)) for _ in range(shape.layers))
+    network = _TheirStack(nn.ModuleList(blocks))
+    network.load_state_dict(weights)
     return network
 
 
-class _WithoutState(nn.Module):
-    """A layer of theirs, which maps a tensor to a tensor, with the face of ours."""
+class _Residual(nn.Module):
+    """A layer after a norm and beside a skip connection, (b t m) to same."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, norm: nn.Module, mixer: nn.Module) -> None:
         super().__init__()
-        self.theirs = layer
+        self.norm = norm
+        self.mixer = mixer
 
-    def forward(self, x: Tensor, state: None = None, lengths: None = None) -> tuple[Tensor, None]:
-        return self.theirs(x), None
-
-
-def _inside(name: str) -> str:
-    return name.replace(".mixer.", ".mixer.theirs.")
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mixer(self.norm(x))
+        return x + mixed
 
 
 def lstm(shape: Shape, weights: Weights) -> LSTMStack:

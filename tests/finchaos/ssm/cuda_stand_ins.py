@@ -41,6 +41,9 @@ def selective_scan_fn(
     for fixed in (A, D, delta_bias):
         assert fixed is None or (fixed.dtype == torch.float32 and fixed.stride(-1) in (0, 1))
     assert delta_bias is None or delta_bias.stride(-1) == 1 or delta_bias.numel() == 1
+    for moving in (u, delta, z, B, C):
+        assert moving is None or moving.stride(-1) == 1 or time == 1
+        _check_vectors(moving)
     step = delta.float() if delta_bias is None else delta.float() + delta_bias[:, None]
     step = softplus(step) if delta_softplus else step
     h = A.new_zeros(batch, channels, states)
@@ -52,6 +55,9 @@ def selective_scan_fn(
     y = torch.stack(outputs, 2)
     y = y if D is None else y + D[:, None] * u.float()
     y = (y if z is None else y * silu(z.float())).to(u.dtype)
+    if y.requires_grad:
+        y.register_hook(lambda grad: _check_vectors(grad) if grad.stride(-1) == 1 else None)
+        y = y.view_as(y)  # Its hooks, of the caller, come before.
     # The last state has a place in the graph and no gradient.
     return (y, h.detach() + 0.0 * y.float().sum()) if return_last_state else y
 
@@ -146,6 +152,14 @@ def causal_conv1d_fn(
 def _check_strides(x: Tensor) -> None:
     assert x.stride(2) % 8 == 0, "strides must be multiples of 8"
     assert x.stride(0) % 8 == 0, "strides must be multiples of 8"
+
+
+def _check_vectors(x: Tensor | None) -> None:
+    """Their kernels do not look, and would fail on the GPU for good."""
+    if x is None or x.shape[-1] % 128:
+        return
+    places = (x.storage_offset(), *x.stride()[:-1])
+    assert all(place * x.element_size() % 16 == 0 for place in places), "misaligned address"
 
 
 class Products:

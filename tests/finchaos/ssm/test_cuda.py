@@ -278,6 +278,36 @@ def test_layouts_in_memory_are_of_no_account(
     assert_equal(*both(ssd, mamba2_tensors(9), device, dt_softplus=True))
 
 
+@pytest.mark.parametrize("inner", [torch.float32, torch.bfloat16])
+def test_a_selective_scan_read_as_vectors_may_lie_anywhere(device: str, inner: torch.dtype) -> None:
+    def odd(x: Tensor) -> Tensor:
+        """The same numbers, time last, in rows of an odd length that start at an odd place."""
+        rows = torch.zeros(1 + len(x) * x.shape[2] * 131, dtype=x.dtype, device=x.device)
+        rows = rows[1:].view(len(x), x.shape[2], 131)[..., 2:130]
+        return rows.copy_(x.detach().transpose(1, 2)).transpose(1, 2)
+
+    def shifted(x: Tensor) -> Tensor:
+        """Without gaps, from an odd place."""
+        rows = torch.zeros(1 + x.numel(), dtype=x.dtype, device=x.device)[1:]
+        rows = rows.view(len(x), x.shape[2], 128)
+        return rows.copy_(x.detach().transpose(1, 2)).transpose(1, 2)
+
+    tensors = {k: v.to(device) for k, v in mamba_tensors(128).items() if k != "initial_state"}
+    moving = ("u", "delta", "B", "C", "z")
+    tensors = {k: v.to(inner) if k in moving else v for k, v in tensors.items()}
+    found = []
+    for lay in (torch.clone, shifted, odd):
+        laid = {k: (lay(v) if k in moving else v).requires_grad_() for k, v in tensors.items()}
+        y = selective_scan(**laid, delta_softplus=True, backend="cuda").y
+        grad = lay(normal(*y.shape, seed=5).to(device, inner))
+        found.append([y.detach(), *torch.autograd.grad(y, list(laid.values()), grad)])
+    # The kernels add up gradients in any order, before they round to the type.
+    tolerance = GRADIENTS if inner == torch.float32 else 1e-2
+    for other in found[1:]:
+        for plain, laid_out in zip(found[0], other, strict=True):
+            assert deviation(laid_out, plain) <= tolerance
+
+
 @pytest.mark.parametrize("laid_out", STRIDES.values(), ids=STRIDES.keys())
 def test_layouts_of_gradients_are_of_no_account(
     device: str, laid_out: Callable[[Tensor], Tensor]
