@@ -47,22 +47,26 @@ def mamba_by_parts(
     keep: Sequence[int] | None = None,
 ) -> Parts[MambaState]:
     """A Mamba layer over a sequence; arguments as those of its ``forward`` and of the scan."""
-    before = mixer.initial_state(len(x)) if state is None else state
     u, z = mixer.in_proj(x).chunk(2, dim=-1)
     backend = mixer.config.backend
     u, conv = causal_conv(
         u,
         *mixer._kernel(u),
         activation="silu",
-        initial_state=before.conv,
+        initial_state=None if state is None else state.conv,
         lengths=lengths,
         backend=backend,
     )
     given = mixer._scan_inputs(u, z)
     scan = selective_scan(
-        **given, initial_state=before.ssm, lengths=lengths, keep=keep, backend=backend
+        **given,
+        initial_state=None if state is None else state.ssm,
+        lengths=lengths,
+        keep=keep,
+        backend=backend,
     )
-    return Parts(mixer.out_proj(scan.y), type(before)(conv, scan.last_state), scan, given)
+    after = mixer.state_type(conv, scan.last_state)
+    return Parts(mixer.out_proj(scan.y), after, scan, given)
 
 
 def mamba2_by_parts(
@@ -73,18 +77,23 @@ def mamba2_by_parts(
     keep: Sequence[int] | None = None,
 ) -> Parts[Mamba2State]:
     """A Mamba-2 layer over a sequence; arguments as those of its ``forward`` and of the scan."""
-    before = mixer.initial_state(len(x)) if state is None else state
     z, mixed, dt = mixer._project(x)
     backend = mixer.config.backend
     mixed, conv = causal_conv(
         mixed,
         *mixer._kernel(mixed),
         activation="silu",
-        initial_state=before.conv,
+        initial_state=None if state is None else state.conv,
         lengths=lengths,
         backend=backend,
     )
     given = mixer._scan_inputs(mixed, dt, z)
-    scan = ssd_scan(**given, initial_state=before.ssm, lengths=lengths, keep=keep, backend=backend)
+    scan = ssd_scan(
+        **given,
+        initial_state=None if state is None else state.ssm,
+        lengths=lengths,
+        keep=keep,
+        backend=backend,
+    )
     y = without_padding(mixer._finish(scan.y, z), lengths)  # projections may have a bias
-    return Parts(y, type(before)(conv, scan.last_state), scan, given)
+    return Parts(y, mixer.state_type(conv, scan.last_state), scan, given)

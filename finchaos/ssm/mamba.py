@@ -105,6 +105,8 @@ class Mamba(nn.Module):
     Gu and Dao (2023), arXiv:2312.00752, section 3.4 and figure 3; initialisation section 3.6.
     """
 
+    state_type = MambaState
+
     def __init__(self, config: MambaConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config

@@ -61,6 +61,8 @@ class Mamba2(nn.Module):
     Dao and Gu (2024), arXiv:2405.21060, section 7 and figure 6.
     """
 
+    state_type = Mamba2State
+
     def __init__(self, config: Mamba2Config, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config

@@ -94,8 +94,8 @@ def _call(tensors: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
             x,
             delta,
             A,
-            B,
-            C,
+            _with_dense_states(B),
+            _with_dense_states(C),
             chunk_size=CHUNK_STEPS,
             D=D,
             z=z,
@@ -103,6 +103,13 @@ def _call(tensors: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
             return_final_states=True,
         )
     return y, last
+
+
+def _with_dense_states(maps: Tensor | None) -> Tensor | None:
+    """B or C with states side by side: the kernel of its gradient takes the layout from it."""
+    if maps is None or maps.stride(-1) == 1:
+        return maps
+    return maps.clone(memory_format=torch.contiguous_format)
 
 
 class _ChunkScan(torch.autograd.Function):

@@ -83,6 +83,8 @@ def mamba_chunk_scan_combined(
     batch, time, heads, width = x.shape
     assert B.shape == C.shape == (batch, time, B.shape[2], B.shape[3])
     assert heads % B.shape[2] == 0
+    # Their gradients are made like them, and the kernel looks at those.
+    assert all(v.stride(-1) == 1 or v.stride(1) == 1 for v in (B, C))
     assert dt.shape == (batch, time, heads)
     assert A.shape == (heads,)
     assert D is None or D.shape in ((heads, width), (heads,))
