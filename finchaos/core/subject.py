@@ -33,6 +33,8 @@ class Capability(StrEnum):
     """Its streams are :class:`HasKillSwitch`; signals carry ``tripped``."""
     PERSISTENCE = "persistence"
     """The subject is :class:`Persistent`."""
+    MEMORY = "memory"
+    """The subject is :class:`HasMemory`."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,62 @@ class Differentiable(Protocol):
 
     def randomised(self, seed: int) -> Differentiable:
         """The same subject with its network's weights drawn anew."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """How far back a subject looks at the ends of n windows.
+
+    Attributes
+    ----------
+    influence : numpy.ndarray, shape (n, length)
+        Size of the derivative of the latents at a window's end with respect to the row of model
+        inputs 0, 1, .. length - 1 bars before it, in any unit that all lags of a window share.
+    layers : tuple of numpy.ndarray, each of shape (states,)
+        For each layer that carries a state, first layer first: bars after which a state has kept
+        1/e of what was put into it; infinite for a state that does not forget.
+    input_lookback : int
+        Bars after which what came before weighs little in one row of model inputs; 0 if a row
+        knows its own bar alone.
+
+    Raises
+    ------
+    InputError
+        If a number is impossible.
+    """
+
+    influence: np.ndarray
+    layers: tuple[np.ndarray, ...] = ()
+    input_lookback: int = 0
+
+    def __post_init__(self) -> None:
+        found = self.influence
+        if found.ndim != 2 or not (np.isfinite(found).all() and (found >= 0.0).all()):
+            raise InputError(
+                "influence by lag is impossible",
+                expected="finite values of shape (n, length), none below zero",
+                got=f"shape {found.shape}, least value {found.min(initial=np.inf)}",
+            )
+        for number, layer in enumerate(self.layers, start=1):
+            if layer.ndim != 1 or not len(layer) or not (layer > 0.0).all():
+                raise InputError(
+                    f"memory lengths of layer {number} are impossible",
+                    expected="at least one state, every one above zero bars",
+                    got=f"shape {layer.shape}, least value {layer.min(initial=np.inf)}",
+                )
+        if self.input_lookback < 0:
+            raise InputError("input_lookback must not be negative", got=str(self.input_lookback))
+
+
+class HasMemory(Protocol):
+    """A subject that can say how far back its latents look."""
+
+    def memory(self, bars: Bars, ends: np.ndarray, length: int) -> Memory:
+        """Measured on the ``length`` rows up to and including each of ``ends``.
+
+        What comes after an end changes nothing for its window.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ from governance.statistics.gradient_attribution import (
     GradientAttribution,
     WindowSettings,
 )
+from governance.statistics.model_memory import MEMORY_METRICS, MemoryMeasurement
 from governance.statistics.permutation import (
     block_permutation,
     informative_inputs,
@@ -58,6 +59,21 @@ _GRADIENT_METRICS = (
      "Windows in which setting the most important feature to its baseline moves the decision "
      "more than setting any other"),
 )  # fmt: skip
+_MEMORY_METRICS = (
+    ("effective_memory", "bars", "none",
+     "Newest bars of a window that hold memory_share of the influence of its bars on the latents "
+     "at its end; windows averaged"),
+    ("window_memory", "bars", "none", "The same in single windows"),
+    ("half_context_memory", "bars", "none",
+     "The effective memory counted over the newer half of the windows alone: where it is much "
+     "less, the windows were too short to tell"),
+    ("memory_context", "bars", "none", "Bars of a window, all that the model was given"),
+    ("input_lookback", "bars", "none",
+     "Bars after which what came before weighs little in one row of the model's inputs"),
+    ("memory_length", "bars", "none",
+     "Bars until a state of a layer has kept 1/e of what was put into it, at its channel's "
+     "typical step size"),
+)  # fmt: skip
 _PERMUTATION = (
     "permutation_importance", "fraction of capital", "none",
     "Mean absolute change of position when one input is shuffled in time",
@@ -66,7 +82,7 @@ _PERMUTATION = (
 
 @dataclass(frozen=True)
 class Attribution:
-    """Integrated Gradients with sanity checks; permutation importance without gradients.
+    """Integrated Gradients with sanity checks, or permutation importance; and the model's memory.
 
     Parameters
     ----------
@@ -84,6 +100,11 @@ class Attribution:
         Shuffles per input of a subject without gradients.
     permutation_block : int
         Neighbouring bars that stay together in a shuffle.
+    memory_bars : int
+        Bars in a window in which the model's memory is measured, fewer where there are fewer:
+        many more than it looks back, else what is older is missed.
+    memory_share : float
+        Share of the influence on the latents that the effective memory holds.
     """
 
     windows: int = 48
@@ -93,10 +114,12 @@ class Attribution:
     copies: int = 2
     permutations: int = 5
     permutation_block: int = 5
+    memory_bars: int = 2048
+    memory_share: float = 0.9
 
     card: ClassVar[CheckCard] = CheckCard(
         name="attribution",
-        version=1,
+        version=2,
         title="Attribution",
         question="Which inputs, and how far back, move the decision; and does that explanation "
         "depend on what the model learned rather than on how it was asked?",
@@ -110,13 +133,20 @@ class Attribution:
         "against the signal issued; other baselines (training mean, a calm training window); "
         "copies with weights drawn anew; the models of earlier folds; setting each feature to "
         "its baseline. Without gradients, return, overnight gap, shadows and volume of the test "
-        "bars are shuffled in blocks, one at a time, and the change of position is measured.",
+        "bars are shuffled in blocks, one at a time, and the change of position is measured. "
+        "A subject that can say so is asked how far back its latents look: the size of their "
+        "derivative with respect to each bar of a window, and how long the states of its layers "
+        "last.",
         limitations=(
             "Features that move together share credit in a way the data do not determine",
             "An attribution explains the model, not the market",
             "What the model remembers from before a window is not seen; see window_gap",
             "Debouncing, sizing and the kill switch act after the decision explained",
             "Shuffled inputs make bars that need not occur together, and may trip a kill switch",
+            "Influence by lag is that of small changes of the inputs, each feature in its own "
+            "scale; a feature may itself sum up many bars, see input_lookback",
+            "How far back a model looks is what its own code says; see lag_share for the "
+            "validator's",
         ),
         references=(
             "Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks",
@@ -124,16 +154,30 @@ class Attribution:
             "Sturmfels, Lundberg & Lee (2020), Visualizing the impact of feature attribution "
             "baselines, Distill",
             "Breiman (2001), Random forests, on permutation importance",
+            "Luo, Li, Urtasun & Zemel (2016), Understanding the effective receptive field in deep "
+            "convolutional neural networks, on influence as a gradient",
+            "Gu & Dao (2023), Mamba, section 3.5.2, on the step size as what remembers or forgets",
         ),
         requires=("model",),
         metrics=tuple(
             MetricSpec(name=name, unit=unit, better=better, meaning=meaning)
-            for name, unit, better, meaning in (*_GRADIENT_METRICS, _PERMUTATION)
+            for name, unit, better, meaning in (
+                *_GRADIENT_METRICS,
+                *_MEMORY_METRICS,
+                _PERMUTATION,
+            )
         ),
     )
 
     def __post_init__(self) -> None:
-        counts = (self.length, self.steps, self.copies, self.permutations, self.permutation_block)
+        counts = (
+            self.length,
+            self.steps,
+            self.copies,
+            self.permutations,
+            self.permutation_block,
+            self.memory_bars,
+        )
         if self.compared_windows > self.windows or self.compared_windows < LEAST_WINDOWS:
             raise InputError(
                 "attribution cannot compare these windows",
@@ -142,9 +186,14 @@ class Attribution:
             )
         if min(counts) < 1:
             raise InputError("attribution needs positive parameters", got=repr(self))
+        if not 0.0 < self.memory_share < 1.0:
+            raise InputError(
+                "attribution needs a memory_share between 0 and 1, exclusive",
+                got=str(self.memory_share),
+            )
 
     def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
-        """Yield shares, their checks and charts; or permutation importance."""
+        """Yield shares, their checks and charts, or permutation importance; then the memory."""
         window = context.test_window(context.last_fold)
         if Capability.REFIT not in subject.capabilities:
             window = window.model_copy(update={"trained_until": ""})
@@ -160,6 +209,19 @@ class Attribution:
             for name, *_ in _GRADIENT_METRICS:
                 yield not_measured(self, name, reason, window=window)
             yield from self._by_permutation(subject, context, window)
+        yield from self._memory(subject, context, window)
+
+    def _memory(
+        self, subject: Subject, context: Context, window: Window
+    ) -> Iterator[Evidence | Exhibit]:
+        if Capability.MEMORY in subject.capabilities:
+            yield from MemoryMeasurement(
+                self, subject, context, window, self.windows, self.memory_bars, self.memory_share
+            ).measure()
+            return
+        reason = "the subject does not declare that it can say how far back it looks"
+        for name in MEMORY_METRICS:
+            yield not_measured(self, name, reason, window=window)
 
     def _network(self, module: Any) -> TorchNetwork:
         return TorchNetwork(module, self.steps)

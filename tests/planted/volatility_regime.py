@@ -1,4 +1,4 @@
-"""A small sound subject with every capability but gradients: the null of the checks' tests."""
+"""A small sound subject that can all but explain itself: the null of the checks' tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARD = ModelCard(
     warmup_bars=60,
     feature_names=("log_return",),
 )
-CAPABILITIES = frozenset(Capability) - {Capability.GRADIENTS}
+CAPABILITIES = frozenset(Capability) - {Capability.GRADIENTS, Capability.MEMORY}
 
 
 @dataclass(frozen=True)

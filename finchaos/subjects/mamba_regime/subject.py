@@ -17,7 +17,7 @@ from finchaos.core.documents import validate_document
 from finchaos.core.errors import CheckpointError, FinchaosError, InputError
 from finchaos.core.provenance import array_digest, digest, stream_seed
 from finchaos.core.signals import Signals
-from finchaos.core.subject import Capability, ModelCard
+from finchaos.core.subject import Capability, Memory, ModelCard
 from finchaos.models.mamba_regime import MambaRegimeNetwork, new_network
 from finchaos.subjects.mamba_regime.decision import Decision
 from finchaos.subjects.mamba_regime.fitted import (
@@ -28,7 +28,7 @@ from finchaos.subjects.mamba_regime.fitted import (
     prefixed,
     weights_of,
 )
-from finchaos.subjects.mamba_regime.memory import Memory, memory_of
+from finchaos.subjects.mamba_regime.memory import memory_of
 from finchaos.subjects.mamba_regime.session import MambaRegimeStream, Session
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
@@ -184,8 +184,8 @@ class MambaRegime:
         fitted = self._trained()
         return Decision(fitted.network, fitted.clusters)
 
-    def memory(self, bars: Bars, ends: np.ndarray, length: int, *, share: float = 0.9) -> Memory:
-        """How many bars back the network looks, on windows as :meth:`feature_windows` gives them.
+    def memory(self, bars: Bars, ends: np.ndarray, length: int) -> Memory:
+        """How many bars back the latents look, on windows as :meth:`feature_windows` gives them.
 
         Raises
         ------
@@ -193,7 +193,8 @@ class MambaRegime:
             Before ``fit``, or if a window lies outside the bars.
         """
         windows = self.feature_windows(bars, ends, length)
-        return memory_of(self._trained().network, windows, share)
+        lookback = self.settings.schema_of_features.lookback
+        return memory_of(self._trained().network, windows, lookback)
 
     def randomised(self, seed: int) -> MambaRegime:
         """The same subject with its network's weights drawn anew; all else stays."""
