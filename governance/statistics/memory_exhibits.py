@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from governance.record import Column, Exhibit
+from governance.record import Column, Exhibit, Interval
 
-_NEWEST = tuple(step * 10**k for k in range(6) for step in (1, 2, 5))
+_STEPS = tuple(step * 10**k for k in range(6) for step in (1, 2, 5))
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Reach:
         Of the influence on the latents.
     bars : int
         Newest bars that hold it, windows averaged.
+    interval : Interval or None
+        Of those bars.
     among : tuple of float
         The same in single windows, percentiles 5 and 95.
     of_half : int
@@ -33,6 +34,7 @@ class Reach:
 
     share: float
     bars: int
+    interval: Interval | None
     among: tuple[float, float]
     of_half: int
     lookback: int
@@ -41,9 +43,9 @@ class Reach:
         """It in words, for windows of ``length`` bars."""
         low, high = self.among
         said = (
-            f"{self.share:.0%} of what moves the model's latents lies within the last "
-            f"{_bars(self.bars)} (single windows: {low:,.0f} to {high:,.0f}). It was given "
-            f"{_bars(length)}; counting the newer half of them alone, it would be "
+            f"{100 * self.share:g}% of what moves the model's latents lies within the last "
+            f"{_bars(self.bars)} ({self._interval}single windows {low:,.0f} to {high:,.0f}). "
+            f"It was given {_bars(length)}; counting the newer half of them alone, it would be "
             f"{_bars(self.of_half)}."
         )
         if self.lookback:
@@ -52,6 +54,13 @@ class Reach:
                 f"{_bars(self.lookback)} weighs little in it."
             )
         return said
+
+    @property
+    def _interval(self) -> str:
+        found = self.interval
+        if found is None:
+            return ""
+        return f"{found.level:.0%} interval {found.low:,.0f} to {found.high:,.0f}; "
 
 
 def influence_exhibit(check: str, profiles: np.ndarray, reach: Reach) -> Exhibit:
@@ -63,19 +72,19 @@ def influence_exhibit(check: str, profiles: np.ndarray, reach: Reach) -> Exhibit
         Shares of influence by lag in each window.
     """
     length = profiles.shape[1]
-    newest = np.array([*(k for k in _NEWEST if k < length), length])
+    newest = np.array([*(k for k in _STEPS if k <= 0.8 * length), length])
     within = np.minimum(np.cumsum(profiles, axis=1)[:, newest - 1], 1.0)
     low, high = np.percentile(within, (5, 95), axis=0)
     columns = {
         "influence": within.mean(axis=0),
         "influence_low": low,
         "influence_high": high,
-        "share asked about": np.full(len(newest), reach.share),
+        f"{100 * reach.share:g}%": np.full(len(newest), reach.share),
     }
     return Exhibit(
         check=check,
         name="memory",
-        title="How far back the model looks: influence on its latents of the newest bars",
+        title="How far back the model looks: influence of the newest bars on its latents",
         kind="line",
         columns=(
             Column(name="newest_bars", values=tuple(f"{k:,}" for k in newest)),
@@ -89,35 +98,43 @@ def influence_exhibit(check: str, profiles: np.ndarray, reach: Reach) -> Exhibit
     )
 
 
-def layers_exhibit(check: str, found: Sequence[tuple[float, float, float]]) -> Exhibit:
-    """Memory lengths of the layers' states: percentiles 5, 50 and 95, in bars."""
-    low, middle, high = zip(*found, strict=True)
-    ends = (("memory", middle), ("low", low), ("high", high))
-    forgets = [k for k, row in enumerate(found, start=1) if not math.isfinite(row[2])]
+def layers_exhibit(check: str, layers: Sequence[np.ndarray]) -> Exhibit:
+    """How many states of each layer remember for longer than so many bars.
+
+    Parameters
+    ----------
+    layers : sequence of numpy.ndarray, each of shape (states,)
+        Memory lengths in bars.
+    """
+    every = np.concatenate(layers)
+    longest = every[np.isfinite(every)].max(initial=1.0)
+    bars = [k for k in _STEPS if k < longest]
+    bars.append(next((k for k in _STEPS if k >= longest), _STEPS[-1]))
+    forgetful = [str(k) for k, layer in enumerate(layers, 1) if not np.isfinite(layer).all()]
     note = (
-        "Bars until a state has kept 37% (1/e) of what was put into it, at the step size typical "
-        "of its channel: what a layer could remember; what the latents use of it is another "
-        "matter. Median of the layer's states; whiskers: 5% to 95% of them."
+        "A state remembers until it has kept 37% (1/e) of what was put into it, at the step size "
+        "typical of its channel. This is what a layer could remember; how much of it moves the "
+        "latents is another matter."
     )
-    if forgets:
-        note += f" Some states of layer {', '.join(map(str, forgets))} do not forget."
+    if forgetful:
+        note += f" Some states of layer {', '.join(forgetful)} do not forget."
     return Exhibit(
         check=check,
         name="memory_of_layers",
         title="How long the states of each layer can remember",
-        kind="bar",
+        kind="line",
         columns=(
-            Column(name="layer", values=tuple(f"layer {k}" for k in range(1, len(found) + 1))),
+            Column(name="longer_than_so_many_bars", values=tuple(f"{k:,}" for k in bars)),
             *(
                 Column(
-                    name=name,
-                    values=tuple(v if math.isfinite(v) else None for v in values),
-                    unit="bars",
+                    name=f"layer {number}",
+                    values=tuple(float(np.mean(layer > k)) for k in bars),
+                    unit="fraction of states",
                 )
-                for name, values in ends
+                for number, layer in enumerate(layers, start=1)
             ),
         ),
-        y_label="bars",
+        y_label="states that remember (%)",
         note=note,
     )
 

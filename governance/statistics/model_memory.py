@@ -160,19 +160,23 @@ class MemoryMeasurement:
         yield exhibits.influence_exhibit(
             self.check.card.name,
             profiles,
-            exhibits.Reach(self.share, effective, (among["5%"], among["95%"]), of_half, lookback),
+            exhibits.Reach(
+                self.share,
+                effective,
+                interval,
+                (among["5%"], among["95%"]),
+                of_half,
+                lookback,
+            ),
         )
 
     def _layers(self, layers: tuple[np.ndarray, ...]) -> Iterator[Evidence | Exhibit]:
-        table = [_percentiles(layer) for layer in layers]
-        for number, (layer, row) in enumerate(zip(layers, table, strict=True), start=1):
-            for name, value in row.items():
+        for number, layer in enumerate(layers, start=1):
+            for name, value in _percentiles(layer).items():
                 yield self._found(
                     "memory_length", value, len(layer), layer=str(number), states=name
                 )
-        yield exhibits.layers_exhibit(
-            self.check.card.name, [(row["5%"], row["median"], row["95%"]) for row in table]
-        )
+        yield exhibits.layers_exhibit(self.check.card.name, layers)
 
     def _interval(self, profiles: np.ndarray, by_window: np.ndarray) -> Interval | None:
         def drawn(rows: np.ndarray) -> np.ndarray:

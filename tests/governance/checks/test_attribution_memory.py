@@ -78,6 +78,8 @@ def test_windows_that_differ_give_a_spread_and_an_interval() -> None:
     assert evidence.interval.low <= evidence.value <= evidence.interval.high
     assert found.value("window_memory", windows="5%") == bars_of_a_leaky_sum(0.3, 0.9)
     assert found.value("window_memory", windows="95%") == bars_of_a_leaky_sum(0.9, 0.9)
+    said = f"(95% interval {evidence.interval.low:.0f} to {evidence.interval.high:.0f}; single"
+    assert said in exhibit(found, "memory").note
 
 
 def test_a_greater_share_needs_more_bars() -> None:
@@ -150,8 +152,9 @@ def test_the_charts_hold_what_the_evidence_says() -> None:
     assert "It was given 48 bars" in chart.note
     assert "older than 1 bar weighs little" in chart.note
     layers = exhibit(found, "memory_of_layers")
-    assert layers.columns[0].values == ("layer 1",)
-    assert layers.columns[1].values[0] == pytest.approx(-1.0 / np.log(0.8))
+    assert [c.name for c in layers.columns[1:]] == ["layer 1"]
+    longer = dict(zip(layers.columns[0].values, layers.columns[1].values, strict=True))
+    assert longer == {"1": 1.0, "2": 1.0, "5": 0.0}  # its one state lasts for 4.48 bars
 
 
 def test_a_window_too_short_to_tell_shows() -> None:
@@ -191,7 +194,9 @@ def test_a_state_that_does_not_forget_is_named_and_given_no_number() -> None:
     assert found.find("memory_length", layer="1", states="95%").status == "errored"
     assert found.value("memory_length", layer="2", states="95%") == 3.0
     chart = exhibit(found, "memory_of_layers")
-    assert chart.columns[3].values == (None, 3.0)
+    assert chart.columns[0].values == ("1", "2", "5")
+    assert chart.columns[1].values == (2 / 3, 1 / 3, 1 / 3)
+    assert chart.columns[2].values == (1.0, 1.0, 0.0)
     assert "Some states of layer 1 do not forget" in chart.note
 
 
