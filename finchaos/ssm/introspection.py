@@ -8,7 +8,8 @@ gradient of an output with respect to inputs further and further back.
 
 References
 ----------
-Gu and Dao (2023), arXiv:2312.00752, section 3.5.2, on the role of the step size.
+Gu and Dao (2023), arXiv:2312.00752, section 3.5.2, paragraph on the interpretation of the step
+size: a large one replaces the state, a small one keeps it.
 Luo, Li, Urtasun and Zemel (2016), arXiv:1701.04128: an effective receptive field as the gradient of
 one output with respect to each input.
 """
