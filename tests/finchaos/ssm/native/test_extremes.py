@@ -38,9 +38,9 @@ def test_extreme_steps_and_rates(lanes: int, dtype: torch.dtype, step: float, ra
     tensors["delta"] = torch.full_like(tensors["delta"], step).float().double()
     tensors["A"] = torch.full_like(tensors["A"], -rate).float().double()
     with use_lanes(lanes):
-        found = with_gradients(scan, leaves(tensors, dtype), delta_softplus=False)
+        found = with_gradients(scan, leaves(tensors, dtype), softplus=False)
     exact = leaves(tensors, torch.float64)
-    expected = with_gradients(scan, exact, backend="reference", delta_softplus=False)
+    expected = with_gradients(scan, exact, backend="reference", softplus=False)
     for kind in (0, 1):
         assert all(bool(torch.isfinite(v).all()) for v in found[kind].values())
         assert_near(found[kind], expected[kind], 10 * TOLERANCE[dtype][kind])

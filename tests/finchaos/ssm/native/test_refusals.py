@@ -118,9 +118,9 @@ def test_bad_steps_to_keep_are_refused(keep: list[int]) -> None:
 def test_negative_steps_are_refused_and_zero_ones_are_not() -> None:
     tensors = scan_tensors(2, 9, 5, 3, positive=True)
     at_zero = {**tensors, "delta": -tensors["delta_bias"].expand(2, 9, 5)}
-    scan(at_zero, delta_softplus=False)
+    scan(at_zero, softplus=False)
     with pytest.raises(InputError, match=r"^delta holds negative step sizes"):
-        scan({**at_zero, "delta": at_zero["delta"] - 1e-9}, delta_softplus=False)
+        scan({**at_zero, "delta": at_zero["delta"] - 1e-9}, softplus=False)
 
 
 def test_an_unknown_activation_is_refused() -> None:
