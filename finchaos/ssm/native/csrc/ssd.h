@@ -84,7 +84,7 @@ template <class T> void spread_steps(const SsdChunk<T>& c, int steps) {
         // out, so that it is formed in double.
         for (int64_t j = 0; j < s.H; j++) {
             double x = dt[j] * c.A2[j], least_x = -2000;
-            x = x > least_x ? x : least_x;
+            x = x < least_x ? least_x : x;  // what is not a number stays so
             c.heads[j] = T(x), c.rest[j] = T((x - c.heads[j]) * ln2);
         }
         for (int64_t j = 0; j < s.H; j += Lanes<T>::W) {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from finchaos.ssm import causal_conv, native, selective_scan
+from finchaos.ssm import causal_conv, native, selective_scan, ssd_scan
 from finchaos.ssm.native.build import WIDTHS
+from tests.finchaos.ssm.ssd_tensors import make
 
 Tensors = dict[str, torch.Tensor]
+Run = Callable[..., Tensors]
 LANES = [lanes for lanes in WIDTHS if lanes <= native.widest()]
-MOVING = ("u", "delta", "z", "B", "C")
+MOVING = ("u", "delta", "x", "dt", "z", "B", "C")
 TOLERANCE = {torch.float64: (1e-12, 1e-12), torch.float32: (2e-6, 1e-5)}
 """Of outputs and of gradients, relative to the largest number of the tensor."""
 
@@ -50,6 +52,28 @@ def scan_tensors(
     return {name: v.float().double() for name, v in tensors.items() if name not in without}
 
 
+def ssd_tensors(
+    batch: int,
+    time: int,
+    heads: int,
+    width: int,
+    groups: int,
+    states: int,
+    *,
+    seed: int = 0,
+    without: tuple[str, ...] = (),
+    positive: bool = False,
+    by_channel: bool = False,
+) -> Tensors:
+    """Arguments of the scan of Mamba-2; ``by_channel`` for a skip weight a channel."""
+    skip = (heads, width) if by_channel else (heads,)
+    tensors = make(batch, time, heads, width, groups, states, seed=seed, skip=skip)
+    if positive:
+        for name in ("dt", "dt_bias"):
+            tensors[name] = 0.1 * tensors[name].abs()
+    return {name: v.float().double() for name, v in tensors.items() if name not in without}
+
+
 def conv_tensors(
     batch: int, time: int, d: int, width: int, *, seed: int = 0, without: tuple[str, ...] = ()
 ) -> Tensors:
@@ -69,16 +93,55 @@ def leaves(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Tensors:
     return {name: v.detach().to(dtype).clone().requires_grad_() for name, v in tensors.items()}
 
 
-def scan(tensors: Tensors, backend: str = "cpu", **options: Any) -> Tensors:
-    options = {"delta_softplus": True, **options}
-    out = selective_scan(**tensors, **options, backend=backend)
-    named = {"y": out.y, "last_state": out.last_state, "states": out.states}
-    return {name: v for name, v in named.items() if v is not None}
+def scan(
+    tensors: Tensors, backend: str = "cpu", *, softplus: bool = True, **options: Any
+) -> Tensors:
+    out = selective_scan(**tensors, delta_softplus=softplus, **options, backend=backend)
+    return {name: v for name, v in out._asdict().items() if v is not None}
+
+
+def ssd(
+    tensors: Tensors, backend: str = "cpu", *, softplus: bool = True, **options: Any
+) -> Tensors:
+    out = ssd_scan(**tensors, dt_softplus=softplus, **options, backend=backend)
+    return {name: v for name, v in out._asdict().items() if v is not None}
 
 
 def conv(tensors: Tensors, backend: str = "cpu", **options: Any) -> Tensors:
     y, last = causal_conv(**tensors, **{"activation": "silu", **options}, backend=backend)
     return {"y": y, "last_state": last}
+
+
+class Kernel(NamedTuple):
+    """A door of the compiled kernels, and small tensors for it by batch and time.
+
+    ``step`` and ``bias`` are the names of the step size and its bias, ``x`` that of the input.
+    """
+
+    run: Run
+    make: Callable[..., Tensors]
+    x: str = "x"
+    step: str = "dt"
+    bias: str = "dt_bias"
+
+
+def _small_scan(batch: int, time: int, **options: Any) -> Tensors:
+    return scan_tensors(batch, time, 5, 3, **options)
+
+
+def _small_ssd(batch: int, time: int, **options: Any) -> Tensors:
+    return ssd_tensors(batch, time, 4, 3, 2, 5, **options)
+
+
+def _small_conv(batch: int, time: int, **options: Any) -> Tensors:
+    return conv_tensors(batch, time, 5, 4, **options)
+
+
+SCANS = {
+    "scan": Kernel(scan, _small_scan, "u", "delta", "delta_bias"),
+    "ssd": Kernel(ssd, _small_ssd),
+}
+KERNELS = {**SCANS, "conv": Kernel(conv, _small_conv)}
 
 
 def loss_of(outputs: Tensors) -> torch.Tensor:
@@ -99,6 +162,11 @@ def with_gradients(run: Any, tensors: Tensors, **options: Any) -> tuple[Tensors,
     gradients = {f"grad of {name}": v.grad for name, v in tensors.items() if v.requires_grad}
     assert all(v is not None for v in gradients.values())
     return {name: v.detach() for name, v in outputs.items()}, gradients
+
+
+def assert_finite(tensors: Tensors) -> None:
+    for name, tensor in tensors.items():
+        assert bool(torch.isfinite(tensor).all()), name
 
 
 def assert_near(found: Tensors, expected: Tensors, tolerance: float) -> None:

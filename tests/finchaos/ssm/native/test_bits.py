@@ -3,85 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finchaos.ssm import Mamba, MambaBlock, MambaConfig, MambaState
+from finchaos.ssm import Mamba, MambaBlock
 from finchaos.ssm.native import use_lanes
+from tests.finchaos.ssm.native.layers import KINDS, Kind, inputs_of, layer_of, run_layer
 from tests.finchaos.ssm.native.tensors import (
     LANES,
     MOVING,
+    Run,
     Tensors,
     assert_same_bits,
     conv,
     conv_tensors,
     leaves,
-    normal,
     scan,
     scan_tensors,
+    ssd,
+    ssd_tensors,
     threads,
     with_gradients,
 )
 
-Run = Callable[..., Tensors]
 TIME = 70
-SHARED = ("A", "D", "delta_bias", "weight", "bias")
+SHARED = ("A", "D", "delta_bias", "dt_bias", "weight", "bias")
+WIDE: dict[Kind, dict[str, Any]] = {
+    kind: {"d_model": 17, "d_state": 5}
+    if kind in (Mamba, MambaBlock)
+    else {"d_model": 18, "d_state": 5, "headdim": 3, "ngroups": 3, "dt_limit": (0.002, 0.05)}
+    for kind in KINDS
+}
 
 
-def layer_run(kind: type[Mamba] | type[MambaBlock]) -> Run:
+class Case(NamedTuple):
+    """A function, its tensors for a batch and a time, and which state goes out and comes in."""
+
+    run: Run
+    make: Callable[[int, int], Tensors]
+    states: dict[str, str]
+
+
+def layer_case(kind: Kind) -> Case:
     """A layer as a function of named tensors, its weights among the results' gradients."""
-    config = MambaConfig(d_model=17, d_state=5, backend="cpu")
-    layer = kind(config, torch.Generator().manual_seed(1))
+    layer = layer_of(kind, "cpu", **WIDE[kind])
 
     def run(tensors: Tensors, **options: Any) -> Tensors:
         layer.to(tensors["x"].dtype).zero_grad()
-        y, state = layer(tensors["x"], MambaState(tensors["conv"], tensors["ssm"]), **options)
+        outputs = run_layer(layer, tensors, **options)
         tensors |= dict(layer.named_parameters())
-        return {"y": y, "conv": state.conv, "ssm": state.ssm}
+        return outputs
 
-    return run
-
-
-def layer_tensors(batch: int, time: int) -> Tensors:
-    g = torch.Generator().manual_seed(2)
-    shapes = {"x": (batch, time, 17), "conv": (batch, 3, 34), "ssm": (batch, 34, 5)}
-    return {name: normal(g, *shape) for name, shape in shapes.items()}
+    return Case(run, partial(inputs_of, layer), {"conv": "conv", "ssm": "ssm"})
 
 
-RUNS: dict[str, tuple[Run, Callable[[int, int], Tensors], dict[str, str]]] = {
-    "scan": (
-        scan,
-        lambda batch, time: scan_tensors(batch, time, 37, 19),
-        {"last_state": "initial_state"},
-    ),
-    "conv": (
-        conv,
-        lambda batch, time: conv_tensors(batch, time, 37, 4),
-        {"last_state": "initial_state"},
-    ),
-    "mixer": (layer_run(Mamba), layer_tensors, {"conv": "conv", "ssm": "ssm"}),
-    "block": (layer_run(MambaBlock), layer_tensors, {"conv": "conv", "ssm": "ssm"}),
+STATE = {"last_state": "initial_state"}
+CASES = {
+    "scan": Case(scan, lambda batch, time: scan_tensors(batch, time, 37, 19), STATE),
+    "ssd": Case(ssd, lambda batch, time: ssd_tensors(batch, time, 9, 7, 3, 19), STATE),
+    "conv": Case(conv, lambda batch, time: conv_tensors(batch, time, 37, 4), STATE),
+    **{kind.__name__: layer_case(kind) for kind in KINDS},
 }
-"""A function, its tensors for a batch and a time, and which state goes out and comes in."""
 
-everything = pytest.mark.parametrize("name", RUNS)
+everything = pytest.mark.parametrize("name", CASES)
 both_types = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
 def moving(tensors: Tensors) -> list[str]:
-    return [name for name in tensors if name in (*MOVING, "x")]
+    return [name for name in tensors if name in MOVING]
 
 
 @everything
 @both_types
 @pytest.mark.parametrize("batch", [1, 2, 17])
 def test_threads_and_repetition_leave_the_bits(name: str, dtype: torch.dtype, batch: int) -> None:
-    run, make, _ = RUNS[name]
+    run, make, _ = CASES[name]
     found = []
     for count in (1, 2, 2, 5):
         with threads(count):
@@ -95,7 +97,7 @@ def test_threads_and_repetition_leave_the_bits(name: str, dtype: torch.dtype, ba
 @both_types
 @pytest.mark.parametrize("lanes", LANES)
 def test_the_future_leaves_the_past(name: str, dtype: torch.dtype, lanes: int) -> None:
-    run, make, _ = RUNS[name]
+    run, make, _ = CASES[name]
     tensors = {key: v.to(dtype) for key, v in make(2, TIME).items()}
     with use_lanes(lanes), torch.no_grad():
         before = run({**tensors})["y"]
@@ -108,12 +110,12 @@ def test_the_future_leaves_the_past(name: str, dtype: torch.dtype, lanes: int) -
             assert not torch.equal(after[:, cut:], before[:, cut:])
 
 
-@given(st.sampled_from(list(RUNS)), st.lists(st.integers(1, TIME - 1), max_size=4), st.data())
-@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(list(CASES)), st.lists(st.integers(1, TIME - 1), max_size=4), st.data())
+@settings(max_examples=100, deadline=None)
 def test_a_sequence_cut_anywhere_and_continued_is_the_whole(
     name: str, cuts: list[int], data: st.DataObject
 ) -> None:
-    run, make, states = RUNS[name]
+    run, make, states = CASES[name]
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     tensors = {key: v.to(dtype) for key, v in make(2, TIME).items()}
     edges = sorted({0, *cuts, TIME})
@@ -132,7 +134,7 @@ def test_a_sequence_cut_anywhere_and_continued_is_the_whole(
 @both_types
 @pytest.mark.parametrize("lanes", LANES)
 def test_a_row_does_not_see_the_other_rows(name: str, dtype: torch.dtype, lanes: int) -> None:
-    run, make, _ = RUNS[name]
+    run, make, _ = CASES[name]
     tensors = {key: v.to(dtype) for key, v in make(19, 45).items()}
     lengths = torch.tensor([45 - 2 * i for i in range(19)])
     with use_lanes(lanes):
@@ -158,12 +160,14 @@ def test_a_row_does_not_see_the_other_rows(name: str, dtype: torch.dtype, lanes:
 
 
 @both_types
-def test_what_is_kept_changes_nothing(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("name", ["scan", "ssd"])
+def test_what_is_kept_changes_nothing(name: str, dtype: torch.dtype) -> None:
     """Kept states cut the scan into pieces, with the same bits; the last one is the last state."""
-    tensors = scan_tensors(2, TIME, 37, 19)
-    plain = with_gradients(scan, leaves(tensors, dtype))[0]
-    kept = with_gradients(scan, leaves(tensors, dtype), keep=list(range(TIME)))[0]
+    run, make, _ = CASES[name]
+    tensors = make(2, TIME)
+    plain = with_gradients(run, leaves(tensors, dtype))[0]
+    kept = with_gradients(run, leaves(tensors, dtype), keep=list(range(TIME)))[0]
     assert torch.equal(kept["y"], plain["y"])
     assert torch.equal(kept["states"][:, -1], plain["last_state"])
     with torch.no_grad():
-        assert_same_bits(scan(leaves(tensors, dtype)), plain)
+        assert_same_bits(run(leaves(tensors, dtype)), plain)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from finchaos.ssm import MambaBlock, MambaConfig
+from finchaos.ssm import Mamba2Block, MambaBlock
+from tests.finchaos.ssm.native.layers import Kind, Layer, layer_of
 
-# Sizes that fill the vectors of every processor, and lengths that reach every chunk: the state
-# kept for the gradient is an output like others here, and has room that is never written or read.
-D, N, STEPS, LENGTHS = 16, 4, 40, (40, 33)
+SIZES = [(16, 4), (5, 3)]
+"""Channels and states: such as fill the vectors of every processor, and such as do not."""
+STEPS, LENGTHS = 70, (70, 3)
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -19,7 +23,7 @@ def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, dtype=dtype, generator=generator).requires_grad_()
 
 
-def scan_arguments(full: bool, dtype: torch.dtype) -> tuple[object, ...]:
+def scan_arguments(full: bool, dtype: torch.dtype, D: int = 16, N: int = 4) -> tuple[object, ...]:
     """Everything that the operator takes, or only what it requires."""
     u, delta, z = (numbers(2, STEPS, D, dtype=dtype) for _ in range(3))
     B, C = (numbers(2, STEPS, N, dtype=dtype) for _ in range(2))
@@ -32,15 +36,51 @@ def scan_arguments(full: bool, dtype: torch.dtype) -> tuple[object, ...]:
     return u, delta, z, B, C, A, skip, bias, before, lengths, True, [3, 20], True
 
 
-@pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_scan_is_a_sound_operator(full: bool, dtype: torch.dtype) -> None:
-    torch.library.opcheck(torch.ops.finchaos.selective_scan.default, scan_arguments(full, dtype))
+def ssd_arguments(full: bool, dtype: torch.dtype, width: int = 8, N: int = 4) -> tuple[object, ...]:
+    """The same for Mamba-2: four heads in two groups."""
+    x, z = (numbers(2, STEPS, 4, width, dtype=dtype) for _ in range(2))
+    B, C = (numbers(2, STEPS, 2, N, dtype=dtype) for _ in range(2))
+    dt, A = numbers(2, STEPS, 4, dtype=dtype), -numbers(4, dtype=dtype).detach().exp()
+    A = A.requires_grad_()
+    if not full:
+        dt, limit = dt.detach().abs().requires_grad_(), (0.0, math.inf)
+        return x, dt, None, B, C, A, None, None, None, None, False, *limit, [], True
+    skip, bias = numbers(4, width, dtype=dtype), numbers(4, dtype=dtype)
+    before, lengths = numbers(2, 4, width, N, dtype=dtype), torch.tensor(LENGTHS)
+    return x, dt, z, B, C, A, skip, bias, before, lengths, True, 0.01, 1.0, [3, 20], True
 
 
-@pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_convolution_is_a_sound_operator(full: bool, dtype: torch.dtype) -> None:
+both_scans = pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [("selective_scan", scan_arguments), ("ssd_scan", ssd_arguments)],
+)
+every_size = pytest.mark.parametrize("sizes", SIZES)
+both_types = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+full_or_not = pytest.mark.parametrize("full", [True, False])
+
+
+@both_scans
+@full_or_not
+@both_types
+@every_size
+def test_a_scan_is_a_sound_operator(
+    operator: str,
+    arguments: Callable[..., tuple[object, ...]],
+    full: bool,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+) -> None:
+    found = getattr(torch.ops.finchaos, operator).default
+    torch.library.opcheck(found, arguments(full, dtype, *sizes))
+
+
+@full_or_not
+@both_types
+@every_size
+def test_the_convolution_is_a_sound_operator(
+    full: bool, dtype: torch.dtype, sizes: tuple[int, int]
+) -> None:
+    D = sizes[0]
     x, weight = numbers(2, STEPS, D, dtype=dtype), numbers(D, 4, dtype=dtype)
     arguments: tuple[object, ...] = (x, weight, None, None, None, False)
     if full:
@@ -49,13 +89,16 @@ def test_the_convolution_is_a_sound_operator(full: bool, dtype: torch.dtype) -> 
     torch.library.opcheck(torch.ops.finchaos.causal_conv.default, arguments)
 
 
-def test_views_and_expanded_tensors_are_sound_inputs() -> None:
-    _, delta, z, B, *rest = scan_arguments(True, torch.float64)
-    wide = numbers(2, STEPS, 2 * D)
-    arguments = (wide.chunk(2, dim=-1)[1], delta, z, B.detach()[:, :1].expand(-1, STEPS, -1), *rest)  # type: ignore[attr-defined]
+@both_scans
+def test_views_and_expanded_tensors_are_sound_inputs(
+    operator: str, arguments: Callable[..., tuple[object, ...]]
+) -> None:
+    x, step, z, B, *rest = arguments(True, torch.float64)
+    wide = torch.cat([x, x], -1).detach().requires_grad_()  # type: ignore[list-item]
+    one = B.detach()[:, :1].expand_as(B)  # type: ignore[attr-defined]
     torch.library.opcheck(
-        torch.ops.finchaos.selective_scan.default,
-        arguments,
+        getattr(torch.ops.finchaos, operator).default,
+        (wide.chunk(2, dim=-1)[1], step, z, one, *rest),
         test_utils=("test_schema", "test_faketensor"),
     )
 
@@ -63,7 +106,7 @@ def test_views_and_expanded_tensors_are_sound_inputs() -> None:
 class _Flat(nn.Module):
     """A block whose state is two tensors: a program of torch.export knows no other classes."""
 
-    def __init__(self, block: MambaBlock) -> None:
+    def __init__(self, block: Layer) -> None:
         super().__init__()
         self.block = block
 
@@ -72,22 +115,24 @@ class _Flat(nn.Module):
         return y, state.conv, state.ssm
 
 
-def exported(block: MambaBlock, x: Tensor, time: Dim | None = None) -> ExportedProgram:
+def exported(block: Layer, x: Tensor, time: Dim | None = None) -> ExportedProgram:
     shapes = None if time is None else ({1: time},)
     with torch.no_grad():
         return torch.export.export(_Flat(block), (x,), dynamic_shapes=shapes)
 
 
-def block() -> MambaBlock:
-    return MambaBlock(MambaConfig(6, N, backend="cpu"), torch.Generator().manual_seed(1))
+every_block = pytest.mark.parametrize(
+    ("kind", "scan"), [(MambaBlock, "selective_scan"), (Mamba2Block, "ssd_scan")]
+)
 
 
-def test_a_block_over_a_sequence_is_exported_with_the_kernels_in_it() -> None:
-    model, x = block(), numbers(2, STEPS, 6, dtype=torch.float32).detach()
+@every_block
+def test_a_block_over_a_sequence_is_exported_with_the_kernels_in_it(kind: Kind, scan: str) -> None:
+    model, x = layer_of(kind, "cpu").float(), numbers(2, STEPS, 6, dtype=torch.float32).detach()
     program = exported(model, x)
     graphs = [part.graph for part in program.graph_module.modules() if hasattr(part, "graph")]
     calls = {str(node.target) for graph in graphs for node in graph.nodes}  # type: ignore[union-attr]
-    assert {"finchaos.selective_scan.default", "finchaos.causal_conv.default"} <= calls
+    assert {f"finchaos.{scan}.default", "finchaos.causal_conv.default"} <= calls
     with torch.no_grad():
         y, state = model(x)
         found = program.module()(x)
@@ -95,8 +140,9 @@ def test_a_block_over_a_sequence_is_exported_with_the_kernels_in_it() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
 
 
-def test_an_exported_block_takes_any_length() -> None:
-    model = block().double()
+@every_block
+def test_an_exported_block_takes_any_length(kind: Kind, scan: str) -> None:
+    model = layer_of(kind, "cpu")
     program = exported(model, numbers(2, STEPS, 6).detach(), Dim("t", min=2, max=1000))
     for steps in (2, 33, 777):
         x = numbers(2, steps, 6).detach()
@@ -107,9 +153,10 @@ def test_an_exported_block_takes_any_length() -> None:
             torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
 
-def test_a_compiled_graph_holds_the_operators_too() -> None:
+@every_block
+def test_a_compiled_graph_holds_the_operators_too(kind: Kind, scan: str) -> None:
     """Traced without a break, forwards and backwards; what is traced runs as it is."""
-    model, x = block().double(), numbers(2, STEPS, 6)
+    model, x = layer_of(kind, "cpu"), numbers(2, STEPS, 6)
     compiled = torch.compile(_Flat(model), backend="aot_eager", fullgraph=True)
     (grad,) = torch.autograd.grad(sum(part.sum() for part in compiled(x)), x)
     y, state = model(x)
