@@ -169,15 +169,15 @@ def assert_finite(tensors: Tensors) -> None:
         assert bool(torch.isfinite(tensor).all()), name
 
 
-def assert_near(found: Tensors, expected: Tensors, tolerance: float) -> None:
-    """Differences at most ``tolerance`` of the largest number of a tensor, or of 1e-20."""
+def assert_near(found: Tensors, expected: Tensors, tolerance: float, least: float = 0.0) -> None:
+    """Differences at most ``tolerance`` of the largest number of a tensor, or ``least``."""
     assert found.keys() == expected.keys()
     for name, tensor in found.items():
         want = expected[name].double()
         assert tensor.shape == want.shape, name
         if want.numel():
             error = float((tensor.double() - want).abs().max())
-            limit = tolerance * max(float(want.abs().max()), 1e-20)
+            limit = max(tolerance * max(float(want.abs().max()), 1e-20), least)
             assert error <= limit, f"{name}: {error} > {limit}"
 
 
