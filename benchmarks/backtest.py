@@ -65,7 +65,7 @@ def _market() -> tuple[np.ndarray, np.ndarray]:
 def _pandas(target: np.ndarray, close: np.ndarray) -> Triple:
     held = pd.Series(target).shift(1, fill_value=0.0)
     net = held.shift(1, fill_value=0.0) * pd.Series(close).pct_change().fillna(0.0)
-    net -= held.diff().abs().shift(1, fill_value=0.0) * (COST_BPS / 1e4)
+    net -= held.diff().fillna(0.0).abs().shift(1, fill_value=0.0) * (COST_BPS / 1e4)
     value = (1.0 + net).cumprod()
     fall = value / value.cummax() - 1.0
     net = net.iloc[1:]
