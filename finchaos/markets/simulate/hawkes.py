@@ -290,21 +290,9 @@ def draw_events(
     of the intensity that past events left, changed in place.
     """
     parts, channels = excited.shape
-    total = base.sum()
     count = 0
     while count < time.shape[0]:
-        wait, chosen = np.inf, -1
-        if total > 0.0:
-            wait = rng.standard_exponential() / total
-        for p in range(parts):
-            mass = excited[p].sum()
-            if mass > 0.0:
-                # Survival exp(-mass / decay (1 - exp(-decay w))); with what is left <= 0 never.
-                left = 1.0 - rng.standard_exponential() * decay[p] / mass
-                if left > 0.0:
-                    own = -np.log(left) / decay[p]
-                    if own < wait:
-                        wait, chosen = own, p
+        wait, chosen = next_event(base, decay, excited, rng)
         within = clock + wait <= until
         if not within:
             wait = until - clock
@@ -315,14 +303,35 @@ def draw_events(
         if not within:
             return count, until
         clock += wait
-        weights = base if chosen < 0 else excited[chosen]
-        fired = chosen_channel(weights, rng.random())
+        fired = chosen_channel(base if chosen < 0 else excited[chosen], rng.random())
         for p in range(parts):
             for i in range(channels):
                 excited[p, i] += kernels[p, i, fired]
         time[count], channel[count] = clock, fired
         count += 1
     return count, clock
+
+
+@numba.njit(cache=True)
+def next_event(
+    base: np.ndarray, decay: np.ndarray, excited: np.ndarray, rng: np.random.Generator
+) -> tuple[float, int]:
+    """Seconds to the next event, and the decay whose excitation brings it; -1 for the base."""
+    total = base.sum()
+    wait, chosen = np.inf, -1
+    if total > 0.0:
+        wait = rng.standard_exponential() / total
+    for p in range(excited.shape[0]):
+        mass = excited[p].sum()
+        if mass > 0.0:
+            # Survival to w is exp(-mass / decay (1 - exp(-decay w))): never, where that ends
+            # above what was drawn.
+            left = 1.0 - rng.standard_exponential() * decay[p] / mass
+            if left > 0.0:
+                own = -np.log(left) / decay[p]
+                if own < wait:
+                    wait, chosen = own, p
+    return wait, chosen
 
 
 @numba.njit(cache=True)
