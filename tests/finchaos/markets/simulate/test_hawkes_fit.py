@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -41,8 +43,7 @@ def test_likelihood_and_residuals_by_the_definition() -> None:
     def area(channel: int, start: float, stop: float) -> float:
         cuts = [x for x in edges if start <= x <= stop]
         return sum(
-            quad(lambda t: intensity(TWO, events, t, channel), a, b)[0]
-            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+            quad(lambda t: intensity(TWO, events, t, channel), a, b)[0] for a, b in pairwise(cuts)
         )
 
     logs = sum(
