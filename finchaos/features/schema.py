@@ -22,7 +22,15 @@ from finchaos.core.documents import Document, parse_yaml, read_document, validat
 from finchaos.core.errors import DataError, DocumentError, UnknownNameError
 from finchaos.core.features import Features
 from finchaos.core.provenance import digest
-from finchaos.features import price, volatility
+from finchaos.features import (
+    derivative,
+    manifold,
+    price,
+    technical,
+    trend,
+    volatility,
+    window_volatility,
+)
 from finchaos.features.formula import (
     PRIOR_VOLATILITY,
     VOLATILITY_FLOOR,
@@ -32,7 +40,15 @@ from finchaos.features.formula import (
 )
 from finchaos.features.stream import FeatureStream
 
-FORMULAS: Mapping[str, type[Formula]] = {**price.FORMULAS, **volatility.FORMULAS}
+FORMULAS: Mapping[str, type[Formula]] = {
+    **price.FORMULAS,
+    **derivative.FORMULAS,
+    **volatility.FORMULAS,
+    **window_volatility.FORMULAS,
+    **technical.FORMULAS,
+    **trend.FORMULAS,
+    **manifold.FORMULAS,
+}
 
 
 class FeatureSpec(Document):

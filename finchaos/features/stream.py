@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from finchaos.core.bars import BAR_FIELDS, PRICE_FIELDS, Bar, Bars
+from finchaos.core.bars import BAR_FIELDS, Bar, Bars
 from finchaos.core.errors import DataError
 from finchaos.features.formula import (
     Formula,
