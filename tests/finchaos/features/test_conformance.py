@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_cuts_anywhere_give_the_bits_of_the_whole(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), ROWS]
     parts = [
         pieces.advance({name: values[0, start:stop] for name, values in arrays.items()})
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in pairwise(edges)
     ]
     assert wrong(EVERY.names, np.concatenate(parts), whole) == []
 
@@ -185,9 +186,10 @@ def test_each_parameter_is_validated(name: str) -> None:
             params: dict[str, Any] = {**REQUIRED.get(name, {}), field: bad}
             with pytest.raises((DataError, DocumentError, ValueError)):
                 FORMULAS[name](**params)
+    params = {**REQUIRED.get(name, {}), "no_such_parameter": 1.0}
+    spec = FeatureSpec(name="f", formula=name, params=params)
     with pytest.raises(DocumentError, match="cannot be made"):
-        params = {**REQUIRED.get(name, {}), "no_such_parameter": 1.0}
-        FeatureSchema("x", (FeatureSpec(name="f", formula=name, params=params),))
+        FeatureSchema("x", (spec,))
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
