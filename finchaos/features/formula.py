@@ -178,14 +178,19 @@ def price_rows(arrays: Mapping[str, np.ndarray], needs_range: bool) -> dict[str,
         values = _shaped(name, arrays[name], shape)
         usable = (values > 0) & (values < np.inf)
         if not usable.all():
-            raise DataError(
-                f"{name} has {np.sum(~usable)} unusable values",
-                expected="finite positive prices",
-                got=repr(float(values[~usable][0])),
-                remedy="repair the bars, or let a kill switch act on them",
-            )
+            raise unusable_price(name, int(np.sum(~usable)), float(values[~usable][0]))
         rows[name] = _time_first(values)
     return rows if needs_range else dict.fromkeys(PRICE_FIELDS, rows["close"])
+
+
+def unusable_price(name: str, count: int, first: float) -> DataError:
+    """The error of prices that are not finite and positive."""
+    return DataError(
+        f"{name} has {count} unusable values",
+        expected="finite positive prices",
+        got=repr(first),
+        remedy="repair the bars, or let a kill switch act on them",
+    )
 
 
 def volume_rows(arrays: Mapping[str, np.ndarray], features: str) -> np.ndarray:

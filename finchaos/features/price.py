@@ -16,7 +16,7 @@ from finchaos.features.formula import (
     checked_half_life,
     memory,
 )
-from finchaos.features.recursion import Ewma, decay_of
+from finchaos.features.recursion import Ewma, decay_of, ready
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class _Drawdown:
 
     def advance(self, moves: Moves) -> np.ndarray:
         depths = np.empty(moves.log_return.shape)
-        drawdown_loop(
-            np.require(moves.log_return, np.float64, ["C", "W"]), self._keep, self._depth, depths
-        )
+        drawdown_loop(ready(moves.log_return), self._keep, self._depth, depths)
         return depths
 
 

@@ -23,6 +23,16 @@ def decay_of(half_life: float) -> float:
     return float(0.5 ** (1.0 / half_life))
 
 
+def ready(values: np.ndarray) -> np.ndarray:
+    """Values as compiled loops take them: float64, contiguous and writable, copied if not so.
+
+    One layout means one compiled form.
+    """
+    if values.flags.carray and values.dtype == np.float64:
+        return values
+    return np.require(values, np.float64, ["C", "W"])
+
+
 def fold(values: np.ndarray, state: Any, step: Callable[[Any, Any], Any]) -> tuple[np.ndarray, Any]:
     """Run ``state = step(state, row)`` down the rows and keep every state.
 
@@ -76,9 +86,7 @@ class Ewma:
     def advance(self, values: np.ndarray) -> np.ndarray:
         """Means after each row of ``values``, shape (t, n)."""
         means = np.empty(values.shape)
-        self._weight = ewma_loop(
-            np.require(values, np.float64, ["C", "W"]), self.decay, self._weight, self._mean, means
-        )
+        self._weight = ewma_loop(ready(values), self.decay, self._weight, self._mean, means)
         return means
 
 
@@ -114,7 +122,7 @@ class Ema:
     def advance(self, values: np.ndarray) -> np.ndarray:
         """Means after each row of ``values``, shape (t, n)."""
         means = np.empty(values.shape)
-        ema_loop(np.require(values, np.float64, ["C", "W"]), self._gain, self._mean, means)
+        ema_loop(ready(values), self._gain, self._mean, means)
         return means
 
 
@@ -148,13 +156,14 @@ class WindowSum:
     def advance(self, values: np.ndarray) -> np.ndarray:
         """Sums after each row of ``values``, shape (t, n)."""
         sums = np.empty(values.shape)
-        rows = np.require(values, np.float64, ["C", "W"])
-        window_sum_loop(rows, self.seen % self.window, self._ring, self._sum, sums)
+        window_sum_loop(ready(values), self.seen % self.window, self._ring, self._sum, sums)
         self.seen += len(values)
         return sums
 
-    def full(self, rows: int) -> np.ndarray:
-        """Rows inside the window after each of the last ``rows`` rows, shape (rows, 1)."""
+    def full(self, rows: int) -> np.ndarray | float:
+        """Rows inside the window after each of the last ``rows`` rows, shape (rows, 1) or all."""
+        if self.seen - rows >= self.window - 1:
+            return float(self.window)
         seen = np.arange(self.seen - rows + 1, self.seen + 1)
         return np.minimum(seen, self.window)[:, None].astype(np.float64)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from finchaos.core.bars import BAR_FIELDS, Bar, Bars
+from finchaos.core.bars import BAR_FIELDS, PRICE_FIELDS, Bar, Bars
 from finchaos.core.errors import DataError
 from finchaos.features.formula import (
     Formula,
@@ -14,6 +14,7 @@ from finchaos.features.formula import (
     needs_volume,
     no_volume,
     price_rows,
+    unusable_price,
     volume_rows,
 )
 
@@ -53,11 +54,26 @@ class FeatureStream:
             a feature needs the volume and it is not finite and non-negative. The stream has then
             not moved.
         """
-        prices = {name: np.array([getattr(bar, name)], dtype=np.float64) for name in BAR_FIELDS}
         if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
             raise DataError("the bar's range does not contain its open and close", got=str(bar))
-        values: np.ndarray = self.advance(prices)[0]
-        return values
+        row = self._row(bar)
+        moves = self._moves(row)
+        return np.array([recursion.advance(moves)[0, 0] for recursion in self._recursions])
+
+    def _row(self, bar: Bar) -> dict[str, np.ndarray]:
+        """The fields of one bar that features need, each of shape (1, 1)."""
+        row = {}
+        for name in PRICE_FIELDS:
+            value = float(getattr(bar, name if self.needs_range else "close"))
+            if not 0.0 < value < np.inf:
+                raise unusable_price(name, 1, value)
+            row[name] = np.array([[value]])
+        if self._of_volume:
+            row["volume"] = volume_rows(
+                {"close": row["close"][0], "volume": np.array([bar.volume])}, self._of_volume
+            )
+            self._traded = self._traded or bar.volume > 0
+        return row
 
     def replay(self, bars: Bars) -> np.ndarray:
         """Features after each of the next bars, shape (t, f).

@@ -217,25 +217,28 @@ class LogYangZhang(_Window):
 class _LogYangZhang:
     def __init__(self, window: int, paths: int) -> None:
         self._window, self._weight = window, yang_zhang_weight(window)
-        self._inside = WindowSum(window, paths)
-        self._moments = [WindowSum(window, paths) for _ in range(4)]
+        self._sums = WindowSum(window, 5 * paths)
 
     def advance(self, moves: Moves) -> np.ndarray:
-        inside = self._inside.advance(_rogers_satchell(moves))
-        seen = self._inside.full(len(inside))
-        gap = np.log(moves.open / moves.previous_close)
-        overnight = self._variance(gap, 0, seen)
-        body = self._variance(moves.log_body, 2, seen)
-        variance = overnight + self._weight * body + (1.0 - self._weight) * inside / seen
+        gap, body = np.log(moves.open / moves.previous_close), moves.log_body
+        parts = (_rogers_satchell(moves), gap, gap * gap, body, body * body)
+        sums = self._sums.advance(np.concatenate(parts, axis=1))
+        seen = self._sums.full(len(sums))
+        columns = sums.reshape(len(sums), 5, -1).transpose(1, 0, 2)
+        inside, gaps, gap_squares, bodies, body_squares = columns
+        overnight = _sample_variance(gaps, gap_squares, seen)
+        session = _sample_variance(bodies, body_squares, seen)
+        variance = overnight + self._weight * session + (1.0 - self._weight) * inside / seen
         known = (seen * variance + (self._window - seen) * PRIOR_VARIANCE) / self._window
         return log_volatility(known)
 
-    def _variance(self, values: np.ndarray, at: int, seen: np.ndarray) -> np.ndarray:
-        """Sample variance over the window; over a single bar its square."""
-        total = self._moments[at].advance(values)
-        squares = self._moments[at + 1].advance(values**2)
-        about_mean = squares - np.where(seen > 1, total**2 / seen, 0.0)
-        return np.maximum(about_mean, 0.0) / np.maximum(seen - 1.0, 1.0)
+
+def _sample_variance(
+    total: np.ndarray, squares: np.ndarray, seen: np.ndarray | float
+) -> np.ndarray:
+    """Over the rows seen; over a single one its square."""
+    about_mean = squares - np.where(np.greater(seen, 1.0), total * total / seen, 0.0)
+    return np.maximum(about_mean, 0.0) / np.maximum(seen - 1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,16 @@ def test_window_sums_agree_with_pandas_and_do_not_drift(window: int) -> None:
     plain = np.array([values[max(0, r - window + 1) : r + 1].sum() for r in range(5000)])
     assert found == pytest.approx(plain, rel=1e-12, abs=1e-5)
     assert found[700 + 2 * window :] == pytest.approx(plain[700 + 2 * window :], rel=1e-13)
-    assert sums.full(3)[:, 0].tolist() == [float(min(window, n)) for n in (4998, 4999, 5000)]
+    assert sums.full(3) == float(window)
+
+
+def test_a_window_says_how_full_it_is() -> None:
+    sums = WindowSum(4, 2)
+    sums.advance(np.ones((3, 2)))
+    sums.advance(np.ones((3, 2)))
+    assert np.ravel(sums.full(6)).tolist() == [1.0, 2.0, 3.0, 4.0, 4.0, 4.0]
+    assert np.ravel(sums.full(4)).tolist() == [3.0, 4.0, 4.0, 4.0]
+    assert sums.full(3) == 4.0
 
 
 @given(st.integers(1, 12), st.integers(0, 20))
