@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numba import njit
 
 from finchaos.features.formula import (
     PRIOR_VOLATILITY,
@@ -15,7 +16,7 @@ from finchaos.features.formula import (
     checked_half_life,
     memory,
 )
-from finchaos.features.recursion import Ewma, decay_of, fold
+from finchaos.features.recursion import Ewma, decay_of, ready
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,20 @@ class _Drawdown:
         self._keep, self._depth = keep, depth
 
     def advance(self, moves: Moves) -> np.ndarray:
-        def step(depth: Any, move: Any) -> Any:
-            moved = depth + move
-            # min(0, moved), in arithmetic that floats and arrays share
-            return self._keep * 0.5 * (moved - abs(moved))
-
-        depths, self._depth = fold(moves.log_return, self._depth, step)
+        depths = np.empty(moves.log_return.shape)
+        drawdown_loop(ready(moves.log_return), self._keep, self._depth, depths)
         return depths
+
+
+@njit(cache=True)
+def drawdown_loop(moves: np.ndarray, keep: float, depth: np.ndarray, out: np.ndarray) -> None:
+    """Depths of :class:`Drawdown`; ``depth`` is changed in place."""
+    for row in range(moves.shape[0]):
+        for path in range(moves.shape[1]):
+            moved = depth[path] + moves[row, path]
+            # min(0, moved)
+            depth[path] = keep * 0.5 * (moved - abs(moved))
+            out[row, path] = depth[path]
 
 
 @dataclass(frozen=True)

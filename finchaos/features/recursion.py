@@ -3,6 +3,10 @@
 Arrays are time first, shape (t, n) with n independent paths, so that a step works on one row. The
 same additions and multiplications in the same order run for a chunk of any length and for any
 number of paths; a stream is a chunk of one row, and gives the very bits of the batch form.
+
+Compiled loops change the state arrays that they are given in place. They use additions,
+multiplications, divisions and square roots only, which round the same compiled or not, so that
+their plain Python form (``py_func``) gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,11 +15,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 
 def decay_of(half_life: float) -> float:
     """Weight that one bar's passing leaves: 0.5 after ``half_life`` bars."""
     return float(0.5 ** (1.0 / half_life))
+
+
+def ready(values: np.ndarray) -> np.ndarray:
+    """Values as compiled loops take them: float64, contiguous and writable, copied if not so.
+
+    One layout means one compiled form.
+    """
+    if values.flags.carray and values.dtype == np.float64:
+        return values
+    return np.require(values, np.float64, ["C", "W"])
 
 
 def fold(values: np.ndarray, state: Any, step: Callable[[Any, Any], Any]) -> tuple[np.ndarray, Any]:
@@ -70,13 +85,129 @@ class Ewma:
 
     def advance(self, values: np.ndarray) -> np.ndarray:
         """Means after each row of ``values``, shape (t, n)."""
-
-        def step(mean: Any, value: Any) -> Any:
-            self._weight = 1.0 + self.decay * self._weight
-            return mean + (value - mean) / self._weight
-
-        means, self._mean = fold(values, self._mean, step)
+        means = np.empty(values.shape)
+        self._weight = ewma_loop(ready(values), self.decay, self._weight, self._mean, means)
         return means
+
+
+@njit(cache=True)
+def ewma_loop(
+    values: np.ndarray, decay: float, weight: float, mean: np.ndarray, out: np.ndarray
+) -> float:
+    """Normalised exponential means of :class:`Ewma`; gives back the last weight."""
+    for row in range(values.shape[0]):
+        weight = 1.0 + decay * weight
+        for path in range(values.shape[1]):
+            mean[path] = mean[path] + (values[row, path] - mean[path]) / weight
+            out[row, path] = mean[path]
+    return weight
+
+
+class Ema:
+    """Exponential mean of fixed weight: mean += gain (x - mean).
+
+    Parameters
+    ----------
+    gain : float
+        Weight of the newest value.
+    start : float
+        The mean before the first value.
+    paths : int
+    """
+
+    def __init__(self, gain: float, start: float, paths: int) -> None:
+        self._gain = gain
+        self._mean = np.full(paths, start)
+
+    def advance(self, values: np.ndarray) -> np.ndarray:
+        """Means after each row of ``values``, shape (t, n)."""
+        means = np.empty(values.shape)
+        ema_loop(ready(values), self._gain, self._mean, means)
+        return means
+
+
+@njit(cache=True)
+def ema_loop(values: np.ndarray, gain: float, mean: np.ndarray, out: np.ndarray) -> None:
+    """Means of :class:`Ema`."""
+    for row in range(values.shape[0]):
+        for path in range(values.shape[1]):
+            mean[path] = mean[path] + gain * (values[row, path] - mean[path])
+            out[row, path] = mean[path]
+
+
+class WindowSum:
+    """Sum over the last ``window`` rows, fewer while there are fewer.
+
+    A running sum that is taken anew whenever the ring of kept rows comes round, so that rounding
+    does not build up: the cost of a row is two additions and, on average, one more.
+
+    Parameters
+    ----------
+    window : int
+    paths : int
+    """
+
+    def __init__(self, window: int, paths: int) -> None:
+        self.window = window
+        self.seen = 0
+        self._ring = np.zeros((window, paths))
+        self._sum = np.zeros(paths)
+
+    def advance(self, values: np.ndarray) -> np.ndarray:
+        """Sums after each row of ``values``, shape (t, n)."""
+        sums = np.empty(values.shape)
+        window_sum_loop(ready(values), self.seen % self.window, self._ring, self._sum, sums)
+        self.seen += len(values)
+        return sums
+
+    def full(self, rows: int) -> np.ndarray | float:
+        """Rows inside the window after each of the last ``rows`` rows, shape (rows, 1) or all."""
+        if self.seen - rows >= self.window - 1:
+            return float(self.window)
+        seen = np.arange(self.seen - rows + 1, self.seen + 1)
+        return np.minimum(seen, self.window)[:, None].astype(np.float64)
+
+
+@njit(cache=True)
+def window_sum_loop(
+    values: np.ndarray, slot: int, ring: np.ndarray, total: np.ndarray, out: np.ndarray
+) -> None:
+    """Sums of :class:`WindowSum`; the next row goes to ``ring[slot]``."""
+    window = ring.shape[0]
+    for row in range(values.shape[0]):
+        last = slot == window - 1
+        for path in range(values.shape[1]):
+            value = values[row, path]
+            total[path] = total[path] - ring[slot, path] + value
+            ring[slot, path] = value
+            if last:
+                fresh = 0.0
+                for kept in range(window):
+                    fresh += ring[kept, path]
+                total[path] = fresh
+            out[row, path] = total[path]
+        slot = 0 if last else slot + 1
+
+
+class Lag:
+    """The values of ``bars`` rows before; the first row's until there are so many.
+
+    Parameters
+    ----------
+    bars : int
+        At least 1.
+    """
+
+    def __init__(self, bars: int) -> None:
+        self._bars = bars
+        self._kept: np.ndarray | None = None
+
+    def advance(self, values: np.ndarray) -> np.ndarray:
+        """Lagged values, shape (t, n)."""
+        kept = np.repeat(values[:1], self._bars, axis=0) if self._kept is None else self._kept
+        known = np.concatenate([kept, values])
+        self._kept = known[len(values) :].copy()
+        return known[: len(values)]
 
 
 class Change:

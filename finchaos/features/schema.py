@@ -8,7 +8,7 @@ and refuse to load under another.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -22,11 +22,33 @@ from finchaos.core.documents import Document, parse_yaml, read_document, validat
 from finchaos.core.errors import DataError, DocumentError, UnknownNameError
 from finchaos.core.features import Features
 from finchaos.core.provenance import digest
-from finchaos.features import price, volatility
-from finchaos.features.formula import PRIOR_VOLATILITY, VOLATILITY_FLOOR, Formula
+from finchaos.features import (
+    derivative,
+    manifold,
+    price,
+    technical,
+    trend,
+    volatility,
+    window_volatility,
+)
+from finchaos.features.formula import (
+    PRIOR_VOLATILITY,
+    VOLATILITY_FLOOR,
+    Fittable,
+    Formula,
+    needs_volume,
+)
 from finchaos.features.stream import FeatureStream
 
-FORMULAS: Mapping[str, type[Formula]] = {**price.FORMULAS, **volatility.FORMULAS}
+FORMULAS: Mapping[str, type[Formula]] = {
+    **price.FORMULAS,
+    **derivative.FORMULAS,
+    **volatility.FORMULAS,
+    **window_volatility.FORMULAS,
+    **technical.FORMULAS,
+    **trend.FORMULAS,
+    **manifold.FORMULAS,
+}
 
 
 class FeatureSpec(Document):
@@ -56,6 +78,9 @@ class FeatureSchema:
     ----------
     name : str
     specs : tuple of FeatureSpec, length f
+    constants : mapping of str to float
+        Parameters measured on a training window, as ``feature.parameter``; see :meth:`fitted`.
+        Like a scaler they belong to the checkpoint and not to the digest.
 
     Raises
     ------
@@ -67,12 +92,20 @@ class FeatureSchema:
 
     name: str
     specs: tuple[FeatureSpec, ...]
+    constants: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(set(self.names)) != len(self.names):
             raise DocumentError(f"schema {self.name} names a feature twice", got=str(self.names))
         if not self.formulas:
             raise DocumentError(f"schema {self.name} has no features")
+        unknown = {key.partition(".")[0] for key in self.constants} - set(self.names)
+        if unknown:
+            raise DocumentError(
+                f"constants of features that schema {self.name} does not have",
+                expected=", ".join(self.names),
+                got=", ".join(sorted(unknown)),
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +115,11 @@ class FeatureSchema:
     @cached_property
     def formulas(self) -> tuple[Formula, ...]:
         """The formulas behind the features, in order."""
-        return tuple(_formula(self.name, spec) for spec in self.specs)
+        return tuple(_formula(self.name, spec, self._constants_of(spec)) for spec in self.specs)
+
+    def _constants_of(self, spec: FeatureSpec) -> dict[str, float]:
+        start = f"{spec.name}."
+        return {k[len(start) :]: v for k, v in self.constants.items() if k.startswith(start)}
 
     @property
     def lookbacks(self) -> tuple[int, ...]:
@@ -114,6 +151,51 @@ class FeatureSchema:
         shared = {"prior_volatility": PRIOR_VOLATILITY, "volatility_floor": VOLATILITY_FLOOR}
         return digest({"name": self.name, "features": rows, **shared})
 
+    @property
+    def needs_volume(self) -> bool:
+        """Whether any feature needs the traded volume."""
+        return any(needs_volume(formula) for formula in self.formulas)
+
+    def fitted(self, bars: Bars) -> FeatureSchema:
+        """The schema with the constants of its formulas measured on training bars.
+
+        Parameters
+        ----------
+        bars : Bars
+            The training window only: a bar after it here is look-ahead.
+
+        Returns
+        -------
+        FeatureSchema
+            Of the same digest; the constants travel by :meth:`to_arrays`.
+
+        Raises
+        ------
+        DataError
+            If there are fewer bars than the look-back, or a constant cannot be measured.
+        """
+        self._require_lookback(bars)
+        moves = self.open().moves(bars)
+        found: dict[str, float] = {}
+        for name, formula in zip(self.names, self.formulas, strict=True):
+            if isinstance(formula, Fittable):
+                found |= {f"{name}.{key}": value for key, value in formula.fit(moves).items()}
+        return replace(self, constants=found)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The constants as named arrays, for a checkpoint."""
+        return {name: np.array([value]) for name, value in self.constants.items()}
+
+    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> FeatureSchema:
+        """The schema with the constants that :meth:`to_arrays` described.
+
+        Raises
+        ------
+        DocumentError
+            If they are not constants of this schema.
+        """
+        return replace(self, constants={name: float(v[0]) for name, v in arrays.items()})
+
     def build(self, bars: Bars) -> Features:
         """Features of bars, one row per bar.
 
@@ -122,6 +204,10 @@ class FeatureSchema:
         DataError
             If there are fewer bars than the look-back, or none with a range where one is needed.
         """
+        self._require_lookback(bars)
+        return Features(bars.index, self.open().replay(bars), self.names, self.digest)
+
+    def _require_lookback(self, bars: Bars) -> None:
         if len(bars) < self.lookback:
             raise DataError(
                 f"too few bars for features {self.name}",
@@ -129,7 +215,6 @@ class FeatureSchema:
                 got=str(len(bars)),
                 remedy="load more bars, or continue a warmed-up stream with replay",
             )
-        return Features(bars.index, self.open().replay(bars), self.names, self.digest)
 
     def compute(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Features of many independent paths, each from its first bar.
@@ -151,14 +236,14 @@ class FeatureSchema:
         if "close" not in arrays:
             raise DataError("prices are missing", expected="close", got=", ".join(sorted(arrays)))
         paths = int(np.prod(np.shape(arrays["close"])[:-1], dtype=np.int64))
-        return FeatureStream(self.formulas, paths).advance(arrays)
+        return FeatureStream(self.formulas, paths, self.names).advance(arrays)
 
     def open(self) -> FeatureStream:
         """A live session that has seen nothing."""
-        return FeatureStream(self.formulas)
+        return FeatureStream(self.formulas, names=self.names)
 
 
-def _formula(schema: str, spec: FeatureSpec) -> Formula:
+def _formula(schema: str, spec: FeatureSpec, constants: Mapping[str, float]) -> Formula:
     if spec.formula not in FORMULAS:
         raise UnknownNameError(
             f"schema {schema}: no formula {spec.formula!r}",
@@ -166,7 +251,7 @@ def _formula(schema: str, spec: FeatureSpec) -> Formula:
         )
     kind: Any = FORMULAS[spec.formula]
     try:
-        made: Formula = kind(**spec.params)
+        made: Formula = kind(**{**spec.params, **constants})
     except (TypeError, DataError) as error:
         raise DocumentError(
             f"schema {schema}: feature {spec.name} cannot be made", got=str(error)

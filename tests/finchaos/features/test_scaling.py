@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import median_abs_deviation, norm
+from scipy.stats import median_abs_deviation, norm, zscore
 
 from finchaos.core.errors import DataError
 from finchaos.core.provenance import random_stream
-from finchaos.features.scaling import IQR_TO_SD, MAD_TO_SD, RobustScaler
+from finchaos.features.scaling import IQR_TO_SD, MAD_TO_SD, ColumnScaler, RobustScaler, ZScoreScaler
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +120,50 @@ def test_bad_rows_and_arrays_are_refused(values: np.ndarray) -> None:
         RobustScaler.from_arrays({**packed, "spread": packed["spread"] + 9})
     with pytest.raises(DataError, match="impossible"):
         RobustScaler.from_arrays({**packed, "scale": -packed["scale"]})
+
+
+KINDS = (RobustScaler, ZScoreScaler)
+
+
+def test_z_scores_are_those_of_scipy(values: np.ndarray) -> None:
+    scaler = ZScoreScaler.fit(values[:300], clip=1e9)
+    assert set(scaler.spread) == {"sd"}
+    assert scaler.transform(values[:300]) == pytest.approx(zscore(values[:300]), abs=1e-12)
+    training = values[:300]
+    later = (values[300:] - training.mean(axis=0)) / training.std(axis=0)
+    assert scaler.transform(values[300:]) == pytest.approx(later, abs=1e-12)
+
+
+def test_z_scores_use_the_training_window_only_and_are_clipped(values: np.ndarray) -> None:
+    altered = np.concatenate([values[:300], 100.0 * values[300:][::-1]])
+    one, two = ZScoreScaler.fit(values[:300]), ZScoreScaler.fit(altered[:300])
+    assert (one.transform(values)[:300] == two.transform(altered)[:300]).all()
+    assert one.transform(np.full((1, 4), 1e12)).tolist() == [[10.0] * 4]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_constant_column_is_only_centred_and_that_is_logged(
+    kind: type[ColumnScaler], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = np.column_stack([np.full(50, 0.1), np.arange(50.0)])
+    with caplog.at_level(logging.WARNING, "finchaos.features.scaling"):
+        scaler = kind.fit(rows)
+    assert scaler.spread[0] == "constant"
+    assert scaler.transform(rows)[:, 0] == pytest.approx(0.0, abs=1e-15)
+    assert "column 0 has no" in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_without_values_are_named(kind: type[ColumnScaler], values: np.ndarray) -> None:
+    rows = values.copy()
+    rows[3, 1] = np.inf
+    rows[:, 2] = np.nan
+    with pytest.raises(DataError, match=r"columns \[1, 2\].*and \[2\] nothing but NaN.*drop"):
+        kind.fit(rows)
+
+
+def test_z_scores_survive_their_arrays(values: np.ndarray) -> None:
+    scaler = ZScoreScaler.fit(values, fixed=(True, False, False, False), clip=4.0)
+    back = ZScoreScaler.from_arrays(scaler.to_arrays())
+    assert isinstance(back, ZScoreScaler)
+    assert (back.transform(values) == scaler.transform(values)).all()

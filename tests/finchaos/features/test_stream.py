@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,8 @@ from finchaos.core.bars import Bar, Bars
 from finchaos.core.errors import DataError
 from finchaos.core.provenance import random_stream
 from finchaos.features import FeatureSchema, load_schema, schema_names
+from finchaos.features.formula import Moves
+from finchaos.features.schema import FORMULAS, FeatureSpec
 from finchaos.markets.simulate.heston import HestonConfig, HestonPaths, simulate
 
 PRICES = ("open", "high", "low", "close")
@@ -184,3 +189,62 @@ def test_too_few_bars_and_wrong_shapes_are_refused(paths: HestonPaths) -> None:
         SCHEMA.compute({**arrays(paths), "high": paths.high[:, 1:]})
     with pytest.raises(DataError, match="unusable"):
         SCHEMA.compute({**arrays(paths), "high": 0.0 * paths.high})
+
+
+@dataclass(frozen=True)
+class LogVolume:
+    """A formula that reads the volume."""
+
+    version: ClassVar[int] = 1
+    needs_range: ClassVar[bool] = False
+    needs_volume: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
+    lookback: ClassVar[int] = 1
+
+    def open(self, paths: int) -> LogVolume:
+        return self
+
+    def advance(self, moves: Moves) -> np.ndarray:
+        return np.log1p(moves.volume)
+
+
+@pytest.fixture
+def of_volume(monkeypatch: pytest.MonkeyPatch) -> FeatureSchema:
+    monkeypatch.setattr("finchaos.features.schema.FORMULAS", {**FORMULAS, "log_volume": LogVolume})
+    specs = (("r", "log_return"), ("traded", "log_volume"))
+    return FeatureSchema("x", tuple(FeatureSpec(name=n, formula=f) for n, f in specs))
+
+
+def test_volume_reaches_the_formulas_that_need_it(
+    of_volume: FeatureSchema, paths: HestonPaths
+) -> None:
+    bars = paths.bars(0).with_values(volume=np.arange(400.0))
+    assert of_volume.needs_volume
+    assert not SCHEMA.needs_volume
+    found = built(of_volume, bars)
+    assert (found[:, 1] == np.log1p(np.arange(400.0))).all()
+    assert (stepped(of_volume, bars) == found).all()
+
+
+def test_missing_volume_names_the_feature_and_the_remedy(
+    of_volume: FeatureSchema, paths: HestonPaths
+) -> None:
+    bars = paths.bars(0).with_values(volume=np.zeros(400))
+    with pytest.raises(DataError, match=r"no volume, and traded need it.*load bars with volume"):
+        of_volume.build(bars)
+    with pytest.raises(DataError, match="traded need it"):
+        of_volume.compute(arrays(paths))
+    with pytest.raises(DataError, match="volume has the wrong shape"):
+        of_volume.compute({**arrays(paths), "volume": np.ones(3)})
+    with pytest.raises(DataError, match="volume has 1 unusable values, and traded need it"):
+        of_volume.open().step(replace(bars[0], volume=np.nan))
+    assert len(stepped(SCHEMA, bars)) == 400
+
+
+def test_bars_without_trades_in_a_market_that_trades_are_no_fault(
+    of_volume: FeatureSchema, paths: HestonPaths
+) -> None:
+    bars = paths.bars(0).with_values(volume=np.r_[np.ones(200), np.zeros(200)])
+    stream = of_volume.open()
+    parts = [stream.replay(bars.rows(0, 250)), stream.replay(bars.rows(250))]
+    assert (np.concatenate(parts) == built(of_volume, bars)).all()
