@@ -25,6 +25,7 @@ from finchaos.core.provenance import digest
 from finchaos.features import (
     derivative,
     manifold,
+    microstructure,
     price,
     technical,
     trend,
@@ -48,6 +49,7 @@ FORMULAS: Mapping[str, type[Formula]] = {
     **technical.FORMULAS,
     **trend.FORMULAS,
     **manifold.FORMULAS,
+    **microstructure.FORMULAS,
 }
 
 

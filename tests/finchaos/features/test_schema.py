@@ -13,6 +13,7 @@ from finchaos.features.schema import FORMULAS, FeatureSchema, FeatureSpec
 
 PUBLISHED = {
     "manifold_v1": "ca2133142a2b3f7c166705ee2c59609a21182153dfcbdaa0f74f3aef5ce77bbc",
+    "microstructure_v1": "b49a77e714e7523c0f87bd1d47664d7a7d3db5dab9e1cd2710ec40803013493f",
     "regime_close_v1": "67c794efcf1c47a10230113007059e6dd4cdc120d284971b42e752d50bec5f53",
     "regime_v1": "c89e768c413428f6652217084e780431dc41ec1c843083aed4cde51f2ede8626",
     "technical_v1": "07a55b3238be7128a2e73c164c52962352b86d6fcda20ba17f646c926a5f7cc4",
