@@ -257,9 +257,11 @@ class _LogAmihud:
         self._seen = np.zeros(paths, dtype=np.int64)
 
     def advance(self, moves: Moves) -> np.ndarray:
-        traded = moves.close * moves.volume
-        impact = np.full(traded.shape, np.nan)
-        np.divide(np.abs(moves.log_return), traded, out=impact, where=traded > 0)
+        # What is too large or too small a trade for a number is passed over like none.
+        with np.errstate(over="ignore"):
+            traded = moves.close * moves.volume
+            impact = np.full(traded.shape, np.nan)
+            np.divide(np.abs(moves.log_return), traded, out=impact, where=traded > 0)
         ratio = np.empty(traded.shape)
         amihud_loop(impact, self._decay, self._state, self._kept, self._seen, ratio)
         return np.log(np.clip(ratio, math.exp(-BOUND), math.exp(BOUND)))
