@@ -31,7 +31,7 @@ ABOUT: Mapping[str, tuple[str, int]] = {
     "accuracy": ("errors of the scans and layers against float64, gradient checks", 2),
     "s4d": ("the S4D kernel and its filters", 1),
     "bootstrap": ("the interval of a Sharpe ratio", 1),
-    "features": ("rolling features against TA-Lib, pandas-ta-classic and pandas, and by step", 6),
+    "features": ("rolling features against TA-Lib, pandas-ta-classic and pandas, and by step", 1),
     "fallback": ("the scan without a compiler", 1),
     "latency": ("one token through four layers", 1),
     "memory": ("peak extra memory of a training pass", 4),
