@@ -33,7 +33,7 @@ class Detection:
         whose last bar the alarm was on. 0 if it went off at once, infinite if the next spell came
         first; left out if the sample ends before it went off.
     already_on : int
-        Spells before whose first bar the alarm was on.
+        Spells at whose first bar the alarm was on since an earlier one.
     unsettled : int
         Clearings left out.
     stressed_bars, stressed_flagged : int
@@ -119,9 +119,7 @@ class Detection:
         return (caught + 1.0 - self.calm_share_flagged) / 2
 
 
-def score_detection(
-    alarm: np.ndarray, stressed: np.ndarray, *, bars_per_year: float
-) -> Detection:
+def score_detection(alarm: np.ndarray, stressed: np.ndarray, *, bars_per_year: float) -> Detection:
     """Score one path.
 
     Parameters
@@ -156,7 +154,7 @@ def score_detection(
     return Detection(
         delays=np.array(delays, dtype=np.float64),
         clearings=clearings,
-        already_on=int(on[starts[starts > 0] - 1].sum()),
+        already_on=int((on[starts - 1] & on[starts] & (starts > 0)).sum()),
         unsettled=unsettled,
         stressed_bars=int(truth.sum()),
         stressed_flagged=int((on & truth).sum()),
@@ -358,9 +356,7 @@ def positive(name: str, value: float) -> float:
     return value
 
 
-def _clearings(
-    on: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, int]:
+def _clearings(on: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, int]:
     """Bars to clear after each spell that ends with an alarm, and how many are not settled."""
     cleared, unsettled = [], 0
     for spell, end in enumerate(ends):
