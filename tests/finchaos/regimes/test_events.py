@@ -38,7 +38,7 @@ def test_an_event_worked_out_by_hand() -> None:
 
 
 def test_already_off_never_off_and_never_back() -> None:
-    def outcome(off: str):  # noqa: ANN202
+    def outcome(off: str):
         return score_events(bits(off), CLOSE, DAYS, [FALL], bars_per_year=252.0).outcomes[0]
 
     before = outcome("1111111111")
