@@ -95,7 +95,10 @@ class BalancedAccuracy:
 
 @dataclass(frozen=True, eq=False)
 class DelayAtBudget:
-    """Bars lost before detection, while false onsets stay within a budget.
+    """Bars lost before detection, while false alarms stay within a budget.
+
+    The budget has two sides. An alarm that is never off again has no onsets and finds every spell
+    at once, so that onsets alone would be kept down best by the slowest way out.
 
     The merit is minus the mean share of each spell that passed before the alarm, a missed spell
     counting whole: unlike the median delay it is finite and moved by every spell.
@@ -105,15 +108,22 @@ class DelayAtBudget:
     truth : numpy.ndarray, shape (t,), bool
         Known stress of every bar of the series; only training bars are read.
     false_onsets_per_year : float
-        The budget, in a year of calm bars.
+        At most so many in a year of calm bars.
+    calm_share_flagged : float
+        At most this share of calm bars with an alarm.
     """
 
     truth: np.ndarray
     false_onsets_per_year: float = 1.0
+    calm_share_flagged: float = 0.25
     name: str = field(default="delay_at_budget", init=False)
 
     def __post_init__(self) -> None:
         positive("false_onsets_per_year", self.false_onsets_per_year)
+        if not 0 < self.calm_share_flagged < 1:
+            raise InputError(
+                "calm_share_flagged must lie between 0 and 1", got=repr(self.calm_share_flagged)
+            )
 
     def check(self, bars: int, trained: int) -> None:
         """Refuse labels that do not fit or do not hold both kinds in the training window."""
@@ -125,12 +135,16 @@ class DelayAtBudget:
         found = score_detection(stressed, truth, bars_per_year=bars_per_year)
         starts, ends = runs(truth)
         lost = float(np.mean(np.minimum(found.delays / (ends - starts), 1.0)))
-        within = found.false_onsets_per_year <= self.false_onsets_per_year
+        within = (
+            found.false_onsets_per_year <= self.false_onsets_per_year
+            and found.calm_share_flagged <= self.calm_share_flagged
+        )
         return Score(
             -lost if within else -np.inf,
             {
                 "share_lost": lost,
                 "false_onsets_per_year": found.false_onsets_per_year,
+                "calm_share_flagged": found.calm_share_flagged,
                 "median_delay": found.median_delay,
                 "p90_delay": found.p90_delay,
                 "missed": float(found.missed),

@@ -139,10 +139,10 @@ def tune_filter(
     if not np.isfinite(best.merit):
         raise DataError(
             f"no rule for {timeframe} keeps the limit of {series.objective.name}",
-            got="; ".join(
-                f"{name} {min(trial.figures[name] for trial in trials):.3g} at best"
-                for name in ("false_onsets_per_year",)
-                if name in best.figures
+            got="the lowest of each figure by itself: "
+            + ", ".join(
+                f"{name} {min(trial.figures[name] for trial in trials):.3g}"
+                for name in best.figures
             ),
             remedy="allow longer confirmations or a larger budget",
         )
