@@ -42,18 +42,24 @@ class OnlineRule:
     weight_half_life_bars : float
         The same of the shares of a mixture, in bars of the clock; infinite keeps the shares of the
         training window. K-Means has none.
+    least_weight : float
+        What no share falls below for good, however long its regime stays away: a crash must stay
+        possible. Below one over the number of regimes.
     reach : float
         Rows farther than this from every regime (Mahalanobis) move nothing.
     least_separation : float
-        Share of their distance at the start (Bhattacharyya) below which two regimes have collapsed
-        into one.
+        Share of their distance at the start (Bhattacharyya, which goes with the square of the
+        centres' distance) below which two regimes have collapsed into one. K-Means splits one
+        cloud into halves about 1.6 standard deviations apart: it shows a collapse only of regimes
+        that were twice as far apart to begin with.
     """
 
     form: Form = "full"
     half_life_bars: float = 500.0
     weight_half_life_bars: float = math.inf
+    least_weight: float = 0.01
     reach: float = math.inf
-    least_separation: float = 0.1
+    least_separation: float = 0.25
 
     def __post_init__(self) -> None:
         sound = (
@@ -61,6 +67,7 @@ class OnlineRule:
             and 0 < self.half_life_bars < math.inf
             and self.weight_half_life_bars > 0
             and (self.form != "kmeans" or self.weight_half_life_bars == math.inf)
+            and 0 < self.least_weight < 0.5
             and self.reach > 0
             and 0 <= self.least_separation < 1
         )
@@ -68,7 +75,8 @@ class OnlineRule:
             raise InputError(
                 "impossible rule for online regimes",
                 expected="form kmeans, diagonal or full, half-lives and reach > 0, "
-                "least_separation in [0, 1), and no half-life of weights with kmeans",
+                "least_weight in (0, 0.5), least_separation in [0, 1), and no half-life of weights "
+                "with kmeans",
                 got=repr(self),
             )
 
@@ -94,6 +102,8 @@ class OnlineRegimes:
     ------
     DataError
         If two of the fitted regimes are the same to begin with.
+    InputError
+        If the rule's least weight leaves no room for so many regimes.
 
     References
     ----------
@@ -128,6 +138,12 @@ class OnlineRegimes:
         self._covariance = spread - COVARIANCE_FLOOR * np.eye(spread.shape[1])
         self._start = separations(self._mean, self._covariance, COVARIANCE_FLOOR)
         self._bars = 0
+        if rule.least_weight * len(shares) >= 1:
+            raise InputError(
+                "least_weight is too large for the number of regimes",
+                expected=f"below {1 / len(shares):g}",
+                got=repr(rule.least_weight),
+            )
         apart = self._start[np.triu_indices(len(self._start), 1)]
         if not (apart > INDISTINCT).all():
             raise DataError(
@@ -233,6 +249,7 @@ class OnlineRegimes:
                 [
                     rule.half_life_bars,
                     rule.weight_half_life_bars,
+                    rule.least_weight,
                     rule.reach,
                     rule.least_separation,
                 ]
@@ -267,6 +284,8 @@ class OnlineRegimes:
             if arrays[name].shape != own.shape or not np.isfinite(arrays[name]).all():
                 raise CheckpointError("an array of online regimes is damaged", got=name)
             own[...] = arrays[name]
+        if not (found._weight > 0).all():
+            raise CheckpointError("a share of online regimes is damaged", got=str(found._weight))
         found._bars = int(arrays["bars"][0])
         return found
 
@@ -281,5 +300,6 @@ class OnlineRegimes:
                 rule.reach**2,
                 rule.least_separation,
                 COVARIANCE_FLOOR,
+                rule.least_weight,
             ]
         )

@@ -92,10 +92,13 @@ def _moved(
 ) -> None:
     """The state after a row that the regimes take in these shares, written to ``after``."""
     decay, beta, form = constants[1], constants[2], int(constants[3])
+    least = constants[7]
     weight, mean, spread = state
     for k in range(len(weight)):
         rate = -np.expm1(-share[k] * decay)
-        after[0][k] = weight[k] + beta * (share[k] - weight[k])
+        # Drawn towards the least weight instead of nought; the shares still sum to one.
+        target = least + (1.0 - len(weight) * least) * share[k]
+        after[0][k] = weight[k] + beta * (target - weight[k])
         for i in range(len(x)):
             after[1][k, i] = mean[k, i] + rate * (x[i] - mean[k, i])
             for j in range(len(x)):
@@ -131,9 +134,10 @@ def walk(
     ----------
     rows : numpy.ndarray, shape (t, k)
     center, whitening : numpy.ndarray, shapes (k,) and (k, w)
-    constants : numpy.ndarray, shape (7,)
+    constants : numpy.ndarray, shape (8,)
         Temperature, decay of a centre per bar (log), rate of the shares, form (0 K-Means,
-        1 diagonal, 2 full), squared reach, least separation, floor of covariances.
+        1 diagonal, 2 full), squared reach, least separation, floor of covariances,
+        least weight.
     start : numpy.ndarray, shape (c, c)
         Separations at the start.
     state : tuple of numpy.ndarray

@@ -11,7 +11,7 @@ import pytest
 from finchaos.core.errors import DataError, InputError
 from finchaos.regimes.events import DatedEvent, score_events, sortino_in_drawdown
 from governance.statistics.performance import sortino_where
-from governance.statistics.regimes import Episode, below_high, score_alarms
+from governance.statistics.regimes import Episode, below_high, falls, score_alarms
 
 DAYS = pd.date_range("2020-01-01", periods=10, freq="D", tz="UTC")
 FALL = DatedEvent("fall", date(2020, 1, 3), date(2020, 1, 6))
@@ -111,6 +111,34 @@ def test_the_200_day_average_did_on_the_sp500_what_an_independent_study_found() 
         )
         assert round(ratio.ratio, 2) == published
     assert since.sum() == 5785
+
+
+@pytest.mark.parametrize(
+    ("rule", "published"),
+    [("below the 200-day average", (0.80, 0.20, 3.4)), ("volatile", (0.63, 0.20, 1.8))],
+)
+def test_caught_outside_and_false_onsets_are_those_of_the_same_study(
+    rule: str, published: tuple[float, float, float]
+) -> None:
+    datasets = pytest.importorskip("skfolio.datasets")
+    level = datasets.load_sp500_index().iloc[:, 0]
+    if rule == "volatile":
+        spread = level.pct_change().rolling(21).std()
+        limit = {y: spread[level.index.year < y].quantile(0.8) for y in range(2000, 2023)}
+        off = spread > level.index.year.map(limit).to_numpy(dtype=float)
+    else:
+        off = level < level.rolling(200).mean()
+    tested = level.index >= pd.Timestamp("2000-01-03")
+    close = level.to_numpy()[tested]
+    index = level.index[tested]
+    episodes = falls(close, fall=0.20, rebound=0.20)
+    events = [
+        DatedEvent(str(e.peak), index[e.peak].date(), index[e.trough].date()) for e in episodes
+    ]
+    found = score_events(off.to_numpy()[tested], close, index, events, bars_per_year=252.0)
+    assert len(events) == 6
+    figures = (found.caught_share, found.outside_share_off, found.false_onsets_per_year)
+    assert (round(figures[0], 2), round(figures[1], 2), round(figures[2], 1)) == published
 
 
 @pytest.mark.parametrize("seed", range(3))

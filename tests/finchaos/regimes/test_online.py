@@ -19,9 +19,11 @@ FORMS: tuple[Form, ...] = ("kmeans", "diagonal", "full")
 
 
 def sample(rows: int = 400, seed: int = 0, apart: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
+    """Latents in three dimensions, all of which are kept by the whitening, and their regimes."""
     rng = np.random.default_rng(seed)
     regime = (rng.random(rows) < 0.3).astype(int)
-    latents = rng.normal(size=(rows, 2)) @ [[1.0, 0.4], [0.0, 0.8]] + apart * regime[:, None]
+    latents = rng.normal(size=(rows, 3)) @ [[1.0, 0.4, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 1.2]]
+    latents[:, 0] += apart * regime
     return latents, regime
 
 
@@ -30,7 +32,9 @@ def fitted(form: Form = "full", apart: float = 6.0, temperature: float = 1.0) ->
     returns = 0.01 * (1 + 2 * regime) * np.random.default_rng(9).normal(size=len(regime))
     method = "kmeans" if form == "kmeans" else "gmm"
     rule = ClusterRule(method, temperature=temperature)
-    return RegimeClusters.fit(latents, returns, rule, seed=1)
+    found = RegimeClusters.fit(latents, returns, rule, seed=1)
+    assert found.mean.shape == (2, 3)
+    return found
 
 
 def states(live: OnlineRegimes) -> list[np.ndarray]:
@@ -62,7 +66,9 @@ def plain(clusters: RegimeClusters, rule: OnlineRule, latents: np.ndarray) -> np
         share = np.exp(scores - logsumexp(scores))
         if rule.form == "kmeans":
             share = (np.arange(count) == scores.argmax()).astype(float)
-        weight = weight + (1 - 0.5 ** (1 / rule.weight_half_life_bars)) * (share - weight)
+        weight = weight + (1 - 0.5 ** (1 / rule.weight_half_life_bars)) * (
+            rule.least_weight + (1 - count * rule.least_weight) * share - weight
+        )
         for k in range(count):
             rate = 1 - 0.5 ** (share[k] / rule.half_life_bars)
             away = row - mean[k]
@@ -170,7 +176,7 @@ def test_a_saved_state_goes_on_bit_for_bit(form: Form) -> None:
 def test_it_follows_a_drift_that_leaves_the_fit_behind(form: Form) -> None:
     rows = 4000
     latents, regime = sample(rows, seed=8)
-    latents = latents + np.linspace(0.0, 9.0, rows)[:, None]
+    latents[:, 0] += np.linspace(0.0, 9.0, rows)
     live = OnlineRegimes(FITTED[form], OnlineRule(form, half_life_bars=60.0))
     labels = live.follow(latents).argmax(axis=1)
     frozen = FITTED[form].probabilities(latents).argmax(axis=1)
@@ -188,10 +194,31 @@ def test_a_regime_not_seen_stays_where_it_was() -> None:
     assert int(live.step(latents[regime == 1][0]).argmax()) == 1
 
 
+def test_a_share_falls_no_lower_than_its_least_and_all_sum_to_one() -> None:
+    latents, regime = sample(2000, seed=2)
+    rule = OnlineRule(half_life_bars=200.0, weight_half_life_bars=10.0, least_weight=0.02)
+    live = OnlineRegimes(FITTED["full"], rule)
+    live.follow(latents[regime == 0])
+    weight = live.to_arrays()["weight"]
+    assert weight.sum() == pytest.approx(1.0)
+    assert weight[1] == pytest.approx(0.02, abs=1e-3)
+    three = RegimeClusters.from_arrays(
+        {
+            **FITTED["full"].to_arrays(),
+            "log_weight": np.zeros(3),
+            "mean": 4.0 * np.eye(3),
+            "precision_root": np.repeat(np.eye(3)[None], 3, axis=0),
+            "volatility": np.arange(3.0),
+        }
+    )
+    with pytest.raises(InputError, match="number of regimes"):
+        OnlineRegimes(three, OnlineRule(least_weight=0.4))
+
+
 def test_rows_out_of_reach_move_nothing() -> None:
     live = OnlineRegimes(FITTED["full"], OnlineRule(half_life_bars=5.0, reach=10.0))
     before = states(live)
-    live.step(np.array([400.0, -300.0]))
+    live.step(np.array([400.0, -300.0, 0.0]))
     for one, two in zip(before[:3], states(live)[:3], strict=True):
         assert np.array_equal(one, two)
     assert live.bars == 1
@@ -201,7 +228,7 @@ def test_regimes_that_drift_into_one_are_refused_at_the_row_and_the_state_before
     rule = OnlineRule("kmeans", half_life_bars=5.0)
     latents, regime = sample(400, seed=1)
     # The stressed rows walk slowly to where the calm ones are.
-    latents = latents - 6.0 * (regime * np.linspace(0.0, 1.0, 400))[:, None]
+    latents[:, 0] -= 6.0 * regime * np.linspace(0.0, 1.0, 400)
     live = OnlineRegimes(FITTED["kmeans"], rule)
     with pytest.raises(DataError, match="drifted into one") as caught:
         live.follow(latents)
@@ -231,7 +258,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="row 3"):
         live.follow(rows)
     with pytest.raises(InputError, match="do not fit"):
-        live.step(np.ones(3))
+        live.step(np.ones(4))
     for one, two in zip(before, states(live), strict=True):
         assert np.array_equal(one, two)
     for wrong in (
@@ -241,6 +268,8 @@ def test_bad_input_is_refused() -> None:
         {"weight_half_life_bars": -1.0},
         {"form": "kmeans", "weight_half_life_bars": 9.0},
         {"reach": 0.0},
+        {"least_weight": 0.0},
+        {"least_weight": 0.5},
         {"least_separation": 1.0},
     ):
         with pytest.raises(InputError, match="impossible rule"):
@@ -267,6 +296,7 @@ def test_damaged_arrays_are_refused() -> None:
         {name: value for name, value in arrays.items() if name != "origin.mean"},
         {**arrays, "mean_now": arrays["mean_now"][:1]},
         {**arrays, "covariance": arrays["covariance"] * np.nan},
+        {**arrays, "weight": np.array([1.0, 0.0])},
         {**arrays, "form": np.array([7])},
         {**arrays, "rule": -arrays["rule"]},
         {**arrays, "rule": arrays["rule"][:1] * np.nan},
