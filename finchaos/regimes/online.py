@@ -49,9 +49,9 @@ class OnlineRule:
         Rows farther than this from every regime (Mahalanobis) move nothing.
     least_separation : float
         Share of their distance at the start (Bhattacharyya, which goes with the square of the
-        centres' distance) below which two regimes have collapsed into one. K-Means splits one
-        cloud into halves about 1.6 standard deviations apart: it shows a collapse only of regimes
-        that were twice as far apart to begin with.
+        centres' distance) below which two regimes have collapsed into one. K-Means notices this
+        only where one centre walks onto another: of two clouds that merge it goes on to take the
+        halves, which lie nearly as far apart. Where regimes may merge, use a mixture.
     """
 
     form: Form = "full"

@@ -224,22 +224,38 @@ def test_rows_out_of_reach_move_nothing() -> None:
     assert live.bars == 1
 
 
-def test_regimes_that_drift_into_one_are_refused_at_the_row_and_the_state_before_it_kept() -> None:
-    rule = OnlineRule("kmeans", half_life_bars=5.0)
-    latents, regime = sample(400, seed=1)
-    # The stressed rows walk slowly to where the calm ones are.
-    latents[:, 0] -= 6.0 * regime * np.linspace(0.0, 1.0, 400)
-    live = OnlineRegimes(FITTED["kmeans"], rule)
+def merging() -> np.ndarray:
+    """Stressed rows that walk slowly to where the calm ones are, and stay there."""
+    latents, regime = sample(3000, seed=1)
+    latents[:, 0] -= 6.0 * regime * np.minimum(np.arange(3000) / 1500, 1.0)
+    return latents
+
+
+def walking() -> np.ndarray:
+    """Rows that go from one centre to the other, and never back."""
+    clusters = FITTED["kmeans"]
+    ends = clusters.center + clusters.mean @ np.linalg.pinv(clusters.whitening)
+    part = np.linspace(0.0, 1.0, 2000)[:, None]
+    return (1.0 - part) * ends[1] + part * ends[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "rows"), [("kmeans", walking), ("diagonal", merging), ("full", merging)]
+)
+def test_regimes_that_become_one_are_refused_and_the_state_before_is_kept(form, rows) -> None:
+    rule = OnlineRule(form, half_life_bars=20.0)
+    latents = rows()
+    live = OnlineRegimes(FITTED[form], rule)
     with pytest.raises(DataError, match="drifted into one") as caught:
         live.follow(latents)
     row = int(str(caught.value).split("row ")[1].split(";")[0])
-    assert live.bars == row
-    fresh = OnlineRegimes(FITTED["kmeans"], rule)
+    assert live.bars == row > 100
+    fresh = OnlineRegimes(FITTED[form], rule)
     fresh.follow(latents[:row])
-    for one, two in zip(states(live), states(fresh), strict=True):
-        assert np.array_equal(one, two)
     with pytest.raises(DataError, match="drifted into one"):
         fresh.step(latents[row])
+    for one, two in zip(states(live), states(fresh), strict=True):
+        assert np.array_equal(one, two)
 
 
 def test_a_feed_that_stands_still_leaves_finite_regimes() -> None:
