@@ -308,7 +308,7 @@ def _read_header(path: Path) -> PanelHeader:
         )
     header = _header(content, path)
     ends = header.path_ends
-    if not ends or any(b <= a for a, b in pairwise((0, *ends))) or ends[-1] != content["rows"]:
+    if not ends or any(b <= a for a, b in pairwise((0, *ends))) or ends[-1] != content.get("rows"):
         raise _damaged(path, "its paths do not add up to its rows")
     return header
 

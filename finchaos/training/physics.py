@@ -98,6 +98,10 @@ def heston_drift(
     InputError
         If shapes do not fit or dt is not positive.
     """
+    _check_path(variance, dt)
+    finite = torch.isfinite(variance)
+    # Unknown variances go before the residual: times a gradient of zero they would still be NaN.
+    variance = torch.where(finite, variance, 0.0)
     residual = drift_residual(variance, kappa, theta, dt)
     labels = residual.new_zeros(residual.shape, dtype=torch.long) if regimes is None else regimes
     if labels.shape != residual.shape or labels.is_floating_point():
@@ -106,7 +110,7 @@ def heston_drift(
             expected=str(tuple(residual.shape)),
             got=f"{labels.dtype}, {tuple(labels.shape)}",
         )
-    known = torch.isfinite(residual) & (labels >= 0)
+    known = finite[:, :-1] & finite[:, 1:] & (labels >= 0)
     residual = torch.where(known, residual, 0.0)
     before = torch.where(known, variance[:, :-1], 0.0)
     member = (one_hot(labels.clamp(min=0).long()) * known.unsqueeze(-1)).to(residual.dtype)
