@@ -283,6 +283,10 @@ class ShuffledBatches:
 
     def next(self) -> Batch:
         """The next batch."""
+        return self._windows.batch(self.next_numbers())
+
+    def next_numbers(self) -> np.ndarray:
+        """Numbers of the windows of the next batch, which then counts as taken."""
         count, parts, wanted = len(self._windows), list[np.ndarray](), self._size
         while wanted:
             if self._order is None:
@@ -296,7 +300,7 @@ class ShuffledBatches:
                 if self._group == self._shuffle.groups(count):
                     self._group, self._epoch = 0, self._epoch + 1
                     break
-        return self._windows.batch(np.concatenate(parts))
+        return np.concatenate(parts)
 
     def state(self) -> dict[str, Any]:
         """Epoch, group of blocks and place within it."""
