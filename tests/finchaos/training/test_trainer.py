@@ -255,6 +255,37 @@ def test_early_stopping_waits_as_long_as_asked_and_gives_the_best_weights() -> N
     assert float(again) == done.best_loss
 
 
+def test_the_best_weights_outlive_an_interruption(tmp_path: Path) -> None:
+    """The best validation is before the state that is resumed from."""
+    taught = batch(8)
+    against = Batch(taught.features, -taught.targets)
+    config = replace(PLAIN, steps=100, validate_every=2, patience=4, checkpoint_every=3)
+
+    def trained(folder: Path, die_at: int = 0) -> tuple[str, Any]:
+        def progress(stage: str, done: int, total: int) -> None:
+            if done == die_at:
+                raise KeyboardInterrupt
+
+        network = toy.Network()
+        done = fit(
+            network,
+            Repeating(taught),
+            toy.objective,
+            config,
+            validation=[against],
+            folder=folder,
+            progress=progress,
+        )
+        return toy.digest_of(network), done
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "t", die_at=7)
+    resumed, whole = trained(tmp_path / "t"), trained(tmp_path / "w")
+    assert resumed == whole
+    assert whole[1].best_step == 2
+    assert len(whole[1].losses) == 2 + 4 * 2
+
+
 def test_gains_too_small_to_count_are_no_gains() -> None:
     config = replace(PLAIN, steps=40, validate_every=1, patience=5, least_gain=100.0)
     done = fit(toy.Network(0.0), Repeating(batch(8)), toy.objective, config, validation=[batch(4)])
