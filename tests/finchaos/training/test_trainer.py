@@ -399,3 +399,33 @@ def test_what_lacks_its_other_half_is_refused(tmp_path: Path) -> None:
         trained(nn.Linear(4, 1), replace(PLAIN, precision="bfloat16"))
     with pytest.raises(InputError, match="unknown precision"):
         trained(network, replace(PLAIN, precision="float16"))  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_an_interrupted_training_ends_with_the_same_bits(
+    tmp_path: Path, precision: Any
+) -> None:
+    config = replace(PLAIN, checkpoint_every=5, precision=precision, recompute=True)
+
+    def trained(folder: Path, die_at: int = 0) -> list[Tensor]:
+        def progress(stage: str, done: int, total: int) -> None:
+            if done == die_at:
+                raise KeyboardInterrupt
+
+        network = toy.Network().cuda()
+        fit(
+            network,
+            Repeating(batch(8)),
+            toy.objective,
+            config,
+            folder=folder,
+            progress=progress,
+        )
+        return [value.cpu() for value in network.parameters()]
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "t", die_at=7)
+    pairs = zip(trained(tmp_path / "t"), trained(tmp_path / "w"), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
