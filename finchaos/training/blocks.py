@@ -27,10 +27,10 @@ def run_blocks(
         With a list of modules ``blocks``, unless nothing is asked for.
     precision : {"float32", "bfloat16"}
         Precision of the products in the blocks (autocast). Weights, what enters and leaves a
-        block, heads and losses keep theirs.
+        block, heads and losses keep theirs. On a processor it need not be faster.
     recompute : bool
         Whether a block keeps its input alone and runs again on the way back (gradient
-        checkpointing): less memory, a third more time, the same gradients.
+        checkpointing): less memory, up to a third more time, the same gradients.
 
     Raises
     ------
