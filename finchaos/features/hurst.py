@@ -135,13 +135,14 @@ class HurstDetrended:
 
     References
     ----------
-    Peng et al. (1994), Physical Review E 49(2), 1685-1689. Sizes from 4 to a tenth of the window
-    by steps of 1.2 are the defaults of the packages nolds and antropy.
+    Peng et al. (1994), Physical Review E 49(2), 1685-1689. The packages nolds and antropy take
+    sizes from 4 to a tenth of the series; smaller boxes than the default's 10 have less noise
+    and more bias (0.06 upwards from 4 to 25 in a window of 256).
     """
 
     window: float
-    box_min: float = 4.0
-    box_share: float = 0.1
+    box_min: float = 10.0
+    box_share: float = 0.25
     ratio: float = 1.2
     version: ClassVar[int] = 1
     needs_range: ClassVar[bool] = False
@@ -152,7 +153,9 @@ class HurstDetrended:
         whole("box_min", self.box_min, 4)
         if not 0.0 < self.box_share <= 0.25:
             raise DataError(
-                "box_share is out of range", expected="above 0, at most 0.25", got=str(self)
+                "box_share is out of range",
+                expected="above 0, at most 0.25",
+                got=repr(self.box_share),
             )
         if len(self._sizes) < 3:
             raise DataError(
@@ -258,4 +261,3 @@ def box_residuals(
         tilt = moment - 0.5 * (size - 1) * total
         left = square - mean * total - tilt * tilt * 12.0 / (size * (size * size - 1.0))
         residual[index] = left if left > STRAIGHT * square else 0.0
-

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 from numba import njit
+from scipy.spatial import cKDTree
 
 from finchaos.core.errors import DataError
 from finchaos.features.window import Rolling, whole
@@ -64,17 +65,50 @@ def largest_lyapunov(
     >>> round(largest_lyapunov(np.array(x), **sizes, fit_from=0, fit_to=4), 1)
     0.7
     """
-    shape = LargestLyapunov(len(series), dimension, lag, theiler, fit_from, fit_to, 1)
+    # Refuses what is out of range.
+    LargestLyapunov(len(series), dimension, lag, theiler, fit_from, fit_to, 1)
     values = np.require(series, np.float64, ["C", "W"])
     if not np.isfinite(values).all():
         raise DataError("the series has values that are not finite")
-    found = float(rosenstein(values, *shape.whole))
+    points = len(values) - (dimension - 1) * lag - fit_to
+    vectors = np.column_stack([values[c * lag : c * lag + points] for c in range(dimension)])
+    others = neighbours(vectors, theiler)
+    found = float(divergence_slope(values, others, dimension, lag, fit_from, fit_to))
     if np.isnan(found):
         raise DataError(
             "the series has no two points apart",
             expected="a series that moves",
             remedy="look for a constant or a periodic series",
         )
+    return found
+
+
+def neighbours(vectors: np.ndarray, theiler: int) -> np.ndarray:
+    """Row of each row's nearest other that is neither near in time nor the very same.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray, shape (n, d)
+    theiler : int
+        Rows this near in time or nearer do not count.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n,)
+        -1 where there is none.
+    """
+    tree = cKDTree(vectors)
+    found = np.full(len(vectors), -1)
+    seeking, k = np.arange(len(vectors)), 4
+    while seeking.size:
+        k = min(2 * k, len(vectors))
+        apart, near = tree.query(vectors[seeking], k=k)
+        sound = (np.abs(near - seeking[:, None]) > theiler) & (apart > 0.0)
+        ok = sound.any(axis=1)
+        found[seeking[ok]] = near[ok, sound[ok].argmax(axis=1)]
+        if k == len(vectors):
+            break
+        seeking = seeking[~ok]
     return found
 
 
@@ -164,29 +198,42 @@ def lyapunov_loop(
 def rosenstein(
     series: np.ndarray, dimension: int, lag: int, theiler: int, fit_from: int, fit_to: int
 ) -> float:
-    """Slope of the mean log distance of neighbours; NaN where there is none to speak of.
+    """:func:`largest_lyapunov` of a short series; NaN where no two points are apart.
 
     Neighbours are sought among points that both can be followed to ``fit_to``, so that every
     step of the fit averages the same pairs, but for distances that are zero.
     """
     points = series.shape[0] - (dimension - 1) * lag - fit_to
-    total = np.zeros(fit_to + 1)
-    count = np.zeros(fit_to + 1)
+    others = np.empty(points, dtype=np.int64)
     for point in range(points):
-        other = nearest(series, point, points, dimension, lag, theiler)
-        if other < 0:
-            continue
-        for ahead in range(fit_from, fit_to + 1):
-            square = distance(series, point + ahead, other + ahead, dimension, lag, np.inf)
-            if square > 0.0:
-                total[ahead] += 0.5 * np.log(square)
-                count[ahead] += 1.0
-    slope, scale = 0.0, 0.0
-    middle = 0.5 * (fit_from + fit_to)
+        others[point] = nearest(series, point, points, dimension, lag, theiler)
+    return float(divergence_slope(series, others, dimension, lag, fit_from, fit_to))
+
+
+@njit(cache=True)
+def divergence_slope(
+    series: np.ndarray,
+    others: np.ndarray,
+    dimension: int,
+    lag: int,
+    fit_from: int,
+    fit_to: int,
+) -> float:
+    """Slope of the mean log distance of points and their neighbours, followed ahead together."""
+    middle, slope, scale = 0.5 * (fit_from + fit_to), 0.0, 0.0
     for ahead in range(fit_from, fit_to + 1):
-        if count[ahead] == 0.0:
+        total, count = 0.0, 0
+        for point in range(others.shape[0]):
+            if others[point] >= 0:
+                square = distance(
+                    series, point + ahead, others[point] + ahead, dimension, lag, np.inf
+                )
+                if square > 0.0:
+                    total += 0.5 * np.log(square)
+                    count += 1
+        if count == 0:
             return np.nan
-        slope += (ahead - middle) * total[ahead] / count[ahead]
+        slope += (ahead - middle) * total / count
         scale += (ahead - middle) ** 2
     return slope / scale
 
