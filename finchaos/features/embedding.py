@@ -168,8 +168,9 @@ def false_neighbours(
     shares = np.empty(max_dimension)
     for dimension in range(1, max_dimension + 1):
         longer = delay_vectors(values, dimension + 1, lag)
-        # The added coordinate is the last.
-        vectors, added = longer[:, :-1], longer[:, -1]
+        # The added coordinate is the newest: the future of a deterministic system follows from
+        # its past, while its past may not be told from its future.
+        vectors, added = longer[:, 1:], longer[:, 0]
         apart, near = cKDTree(vectors).query(vectors, k=2)
         # Of equal vectors either may come first.
         itself = near[:, 0] == np.arange(len(near))
