@@ -22,11 +22,16 @@ from finchaos.core.documents import Document, parse_yaml, read_document, validat
 from finchaos.core.errors import DataError, DocumentError, UnknownNameError
 from finchaos.core.features import Features
 from finchaos.core.provenance import digest
-from finchaos.features import price, volatility
+from finchaos.features import fractal, phase_space, price, volatility
 from finchaos.features.formula import PRIOR_VOLATILITY, VOLATILITY_FLOOR, Formula
 from finchaos.features.stream import FeatureStream
 
-FORMULAS: Mapping[str, type[Formula]] = {**price.FORMULAS, **volatility.FORMULAS}
+FORMULAS: Mapping[str, type[Formula]] = {
+    **price.FORMULAS,
+    **volatility.FORMULAS,
+    **fractal.FORMULAS,
+    **phase_space.FORMULAS,
+}
 
 
 class FeatureSpec(Document):
