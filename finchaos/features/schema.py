@@ -24,7 +24,9 @@ from finchaos.core.features import Features
 from finchaos.core.provenance import digest
 from finchaos.features import (
     derivative,
+    fractal,
     manifold,
+    phase_space,
     price,
     technical,
     trend,
@@ -48,6 +50,8 @@ FORMULAS: Mapping[str, type[Formula]] = {
     **technical.FORMULAS,
     **trend.FORMULAS,
     **manifold.FORMULAS,
+    **fractal.FORMULAS,
+    **phase_space.FORMULAS,
 }
 
 

@@ -10,7 +10,13 @@ from torch import Tensor
 from finchaos.core.errors import InputError
 from finchaos.ssm import native
 from finchaos.ssm.backends import choose_backend
-from finchaos.ssm.inputs import check_finite, check_lengths, check_types, values_are_known
+from finchaos.ssm.inputs import (
+    check_finite,
+    check_lengths,
+    check_types,
+    refuse_tangents,
+    values_are_known,
+)
 
 
 def is_compiled(backend: str, x: Tensor, like: Tensor) -> bool:
@@ -38,6 +44,7 @@ def run_compiled(
         If a state is one of another configuration, batch or type, or holds NaN or infinity, or
         the lengths do not fit.
     """
+    refuse_tangents({"x": x})
     check_lengths(lengths, *x.shape[:2])
     if state is not None:
         _check_state(layer, x, state)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from finchaos.core.errors import InputError
 
@@ -155,6 +156,26 @@ def check_finite(tensors: Named) -> None:
                 f"{name} holds {int(bad.sum())} values that are not finite",
                 got=f"{float(tensor.detach()[place])} at {place}",
                 remedy="clean the input, or look where it was computed",
+            )
+
+
+def refuse_tangents(tensors: Named) -> None:
+    """Refuse forward-mode differentiation, which a compiled kernel would answer with zeros.
+
+    Raises
+    ------
+    InputError
+        Naming the tensor that carries a tangent.
+    """
+    if not values_are_known():
+        return
+    for name, tensor in tensors.items():
+        if tensor is not None and unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
+            raise InputError(
+                f"{name} carries a tangent, and compiled kernels have no forward mode",
+                expected="gradients by backward()",
+                got="torch.func.jvp, jacfwd or forward_ad",
+                remedy='differentiate backwards, or choose backend="reference"',
             )
 
 

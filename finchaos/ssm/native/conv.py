@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finchaos.ssm.inputs import parameter_dtype
+from finchaos.ssm.inputs import parameter_dtype, refuse_tangents
 from finchaos.ssm.native.library import address, run, with_dense_rows
 
 _TENSORS = ("weight", "bias", "before", "lengths", "y", "last", "grad_y", "grad_last")
@@ -133,6 +133,7 @@ def causal_conv(
 ) -> tuple[Tensor, Tensor]:
     """The door's arguments to the kernel; see :func:`finchaos.ssm.conv.causal_conv`."""
     wide = x.to(parameter_dtype(x.dtype))
+    refuse_tangents({"x": wide, "weight": weight, "bias": bias, "initial_state": initial_state})
     lengths = None if lengths is None else lengths.to(torch.int64)
     y, last = torch.ops.finchaos.causal_conv(
         wide, weight, bias, initial_state, lengths, activation == "silu"

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.inputs import ScanOutput, parameter_dtype
+from finchaos.ssm.inputs import ScanOutput, parameter_dtype, refuse_tangents
 from finchaos.ssm.native.library import lanes, padded, run, use_lanes
 from finchaos.ssm.native.walk import Call, Walk, chunks
 
 _MOVING = ("u", "delta", "z", "B", "C")
 _GRADIENTS = (*_MOVING, "A", "skip", "bias", "before")
+_AT_THE_DOOR = (*_MOVING, "A", "D", "delta_bias", "initial_state")
 
 
 class _Selective(ctypes.Structure):
@@ -204,6 +205,7 @@ def selective_scan(
         _refuse_negative(delta, delta_bias)
     lengths = None if lengths is None else lengths.to(torch.int64)
     fixed = [A, D, delta_bias, initial_state]
+    refuse_tangents(dict(zip(_AT_THE_DOOR, moving + fixed, strict=True)))
     wanted = torch.is_grad_enabled() and any(
         x is not None and x.requires_grad for x in moving + fixed
     )

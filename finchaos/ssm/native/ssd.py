@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finchaos.ssm.inputs import ScanOutput, parameter_dtype
+from finchaos.ssm.inputs import ScanOutput, parameter_dtype, refuse_tangents
 from finchaos.ssm.native.library import lanes, padded, run, use_lanes
 from finchaos.ssm.native.walk import Call, Walk, chunks
 
 _MOVING = ("x", "dt", "z", "B", "C")
 _GRADIENTS = (*_MOVING, "A", "skip", "bias", "before")
+_AT_THE_DOOR = (*_MOVING, "A", "D", "dt_bias", "initial_state")
 
 
 class _Ssd(ctypes.Structure):
@@ -220,6 +221,7 @@ def ssd_scan(
     bias, *rest = step
     lengths = None if lengths is None else lengths.to(torch.int64)
     fixed = [A, D, bias, initial_state]
+    refuse_tangents(dict(zip(_AT_THE_DOOR, moving + fixed, strict=True)))
     wanted = torch.is_grad_enabled() and any(
         v is not None and v.requires_grad for v in moving + fixed
     )

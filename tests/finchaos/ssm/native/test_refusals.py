@@ -268,3 +268,26 @@ def test_a_weight_that_is_not_a_number_never_becomes_one(
             layer.get_parameter(name).view(-1)[1] = math.nan
             y, _ = layer(x)
         assert not torch.isfinite(y).all(), name
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_forward_mode_is_refused_where_it_would_give_zeros(kernel: Kernel) -> None:
+    for name, tensor in kernel.make(2, 5).items():
+        if not tensor.is_floating_point():
+            continue
+
+        def run(v: torch.Tensor, name: str = name) -> torch.Tensor:
+            return kernel.run({**kernel.make(2, 5), name: v})["y"]
+
+        with pytest.raises(InputError, match=f"{name} carries a tangent"):
+            torch.func.jvp(run, (tensor,), (torch.ones_like(tensor),))
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_layer_refuses_forward_mode_too(kind: Kind) -> None:
+    layer, x = layer_of(kind, "cpu"), torch.ones(2, 5, 6, dtype=torch.float64)
+    with (
+        torch.autograd.forward_ad.dual_level(),
+        pytest.raises(InputError, match="x carries a tangent"),
+    ):
+        layer(torch.autograd.forward_ad.make_dual(x, x))
