@@ -27,7 +27,10 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 """Must be set before the interpreter starts."""
-PACKAGES = ("finchaos", "torch", "transformers", "mambapy", "onnxruntime", "numpy")
+PACKAGES = (
+    *("finchaos", "torch", "transformers", "mambapy", "onnxruntime", "numpy", "numba", "pandas"),
+    *("TA-Lib", "pandas-ta-classic"),
+)
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 

@@ -107,15 +107,15 @@ def peak_extra(case: Case, key: str, backend: str) -> int:
     _give_back_free_memory()
     if _CLEAR.exists():
         _CLEAR.write_text(_CLEAR_PEAK)
-    before, resident = _status("VmHWM"), _status("VmRSS")
+    before, resident = status("VmHWM"), status("VmRSS")
     work()
-    peak = _status("VmHWM")
+    peak = status("VmHWM")
     if peak == before > resident:
         raise RuntimeError("an earlier peak of memory hides that of the pass")
     return peak - resident
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
     """An entry of the kernel's status of this process, in bytes."""
     found = re.search(rf"^{key}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     if found is None:

@@ -9,6 +9,7 @@
     │   ├── UnknownNameError      a name that no registry holds
     │   └── CheckpointError       a saved model that cannot be trusted
     ├── SubjectFault              the model under validation broke its contract
+    ├── DivergenceError           training ran to a loss that is no number
     ├── MissingDependencyError    an optional package or system library is absent
     └── IntegrityError            a stored record or signature does not verify
 
@@ -60,6 +61,10 @@ class CheckpointError(InputError):
 
 class SubjectFault(FinchaosError):  # noqa: N818  (a fault of the model, not of the caller)
     """The model under validation broke the Subject contract."""
+
+
+class DivergenceError(FinchaosError):
+    """Training ran to a loss, or a gradient, that is not a finite number."""
 
 
 class MissingDependencyError(FinchaosError):

@@ -138,8 +138,9 @@ def ema_loop(values: np.ndarray, gain: float, mean: np.ndarray, out: np.ndarray)
 class WindowSum:
     """Sum over the last ``window`` rows, fewer while there are fewer.
 
-    A running sum that is taken anew whenever the ring of kept rows comes round, so that rounding
-    does not build up: the cost of a row is two additions and, on average, one more.
+    The sum so far of the current block of ``window`` rows, and for each place the sum from there
+    to the end of the block before. Nothing is subtracted, so that rounding does not build up and a
+    huge value leaves no trace: a row costs two additions and, on average, one more.
 
     Parameters
     ----------
@@ -150,13 +151,13 @@ class WindowSum:
     def __init__(self, window: int, paths: int) -> None:
         self.window = window
         self.seen = 0
-        self._ring = np.zeros((window, paths))
+        self._tails = np.zeros((window + 1, paths))
         self._sum = np.zeros(paths)
 
     def advance(self, values: np.ndarray) -> np.ndarray:
         """Sums after each row of ``values``, shape (t, n)."""
         sums = np.empty(values.shape)
-        window_sum_loop(ready(values), self.seen % self.window, self._ring, self._sum, sums)
+        window_sum_loop(ready(values), self.seen % self.window, self._tails, self._sum, sums)
         self.seen += len(values)
         return sums
 
@@ -170,22 +171,24 @@ class WindowSum:
 
 @njit(cache=True)
 def window_sum_loop(
-    values: np.ndarray, slot: int, ring: np.ndarray, total: np.ndarray, out: np.ndarray
+    values: np.ndarray, slot: int, tails: np.ndarray, head: np.ndarray, out: np.ndarray
 ) -> None:
-    """Sums of :class:`WindowSum`; the next row goes to ``ring[slot]``."""
-    window = ring.shape[0]
+    """Sums of :class:`WindowSum`; the next row has place ``slot`` in its block.
+
+    ``tails`` holds the values of the current block up to that place, and after it the sums to the
+    end of the block before.
+    """
+    window = tails.shape[0] - 1
     for row in range(values.shape[0]):
         last = slot == window - 1
         for path in range(values.shape[1]):
-            value = values[row, path]
-            total[path] = total[path] - ring[slot, path] + value
-            ring[slot, path] = value
+            tails[slot, path] = values[row, path]
+            head[path] += values[row, path]
+            out[row, path] = head[path] + tails[slot + 1, path]
             if last:
-                fresh = 0.0
-                for kept in range(window):
-                    fresh += ring[kept, path]
-                total[path] = fresh
-            out[row, path] = total[path]
+                head[path] = 0.0
+                for place in range(window - 1, -1, -1):
+                    tails[place, path] += tails[place + 1, path]
         slot = 0 if last else slot + 1
 
 

@@ -24,8 +24,10 @@ from finchaos.core.features import Features
 from finchaos.core.provenance import digest
 from finchaos.features import (
     derivative,
+    fractal,
     manifold,
     microstructure,
+    phase_space,
     price,
     technical,
     trend,
@@ -50,6 +52,8 @@ FORMULAS: Mapping[str, type[Formula]] = {
     **trend.FORMULAS,
     **manifold.FORMULAS,
     **microstructure.FORMULAS,
+    **fractal.FORMULAS,
+    **phase_space.FORMULAS,
 }
 
 

@@ -122,10 +122,9 @@ class RegimeClusters:
             If the latents do not vary, a regime holds too few rows, or two regimes do not differ
             enough in volatility to say which is the calmer one.
         """
-        center, whitening, residual = _whitening(latents)
+        center, whitening, residual = principal_whitening(latents)
         whitened = (latents - center) @ whitening
-        with threadpool_limits(limits=1):
-            weight, mean, root = _FITS[rule.method](whitened, rule, seed % 2**32)
+        weight, mean, root = fit_mixture(whitened, rule, seed)
         log_weight = np.log(weight) + np.log(np.abs(np.linalg.det(root)))
         found = cls(
             center=center,
@@ -224,8 +223,19 @@ class RegimeClusters:
 _ARRAYS = ("center", "whitening", "residual", "log_weight", "mean", "precision_root", "volatility")
 
 
-def _whitening(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre, and principal axes over their standard deviations: large ones, then small ones."""
+def principal_whitening(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre, and principal axes over their standard deviations: large ones, then small ones.
+
+    Parameters
+    ----------
+    latents : numpy.ndarray, shape (t, k)
+        Training rows.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two rows, one is not finite, or they do not vary.
+    """
     if len(latents) < 2 or not np.isfinite(latents).all():
         raise DataError("regimes need finite training latents", got=f"{len(latents)} rows")
     center = latents.mean(axis=0)
@@ -269,6 +279,12 @@ def _k_means(whitened: np.ndarray, rule: ClusterRule, seed: int) -> Mixture:
 
 
 _FITS = {"gmm": _gaussian_mixture, "kmeans": _k_means}
+
+
+def fit_mixture(whitened: np.ndarray, rule: ClusterRule, seed: int) -> Mixture:
+    """Shares, shape (c,), means, (c, w), and precision roots, (c, w, w), of whitened rows."""
+    with threadpool_limits(limits=1):
+        return _FITS[rule.method](whitened, rule, seed % 2**32)
 
 
 def _ordered(

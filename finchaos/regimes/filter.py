@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+from numba import njit
+
 from finchaos.core.errors import InputError
 
 
@@ -68,3 +71,51 @@ class RegimeFilter:
             left = max(recent[i] for i in range(seen - self.rule.exit_bars, seen))
             self.value = min(self.value, left)
         return self.value
+
+
+def debounce(values: np.ndarray, rule: FilterRule, initial: float = 0.0) -> np.ndarray:
+    """What :class:`RegimeFilter` says after each of many values, bit for bit, shape (t,).
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (t,)
+        Labels or probabilities without NaN.
+    rule : FilterRule
+    initial : float
+        The value before anything is confirmed.
+
+    Raises
+    ------
+    InputError
+        If the values are no series or one is NaN.
+
+    Examples
+    --------
+    >>> debounce(np.array([1, 0, 1, 1, 0, 0, 0]), FilterRule(2, 3)).tolist()
+    [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0]
+    """
+    series = np.ascontiguousarray(values, dtype=np.float64)
+    if series.ndim != 1 or np.isnan(series).any():
+        raise InputError(
+            "only a series without NaN can be debounced",
+            got=f"shape {series.shape}, {int(np.isnan(series).sum())} NaN",
+        )
+    return np.asarray(_debounced(series, rule.entry_bars, rule.exit_bars, float(initial)))
+
+
+@njit(cache=True)
+def _debounced(series: np.ndarray, entry: int, leave: int, value: float) -> np.ndarray:
+    out = np.empty(len(series))
+    for t in range(len(series)):
+        if t + 1 >= entry:
+            reached = series[t]
+            for back in range(1, entry):
+                reached = min(reached, series[t - back])
+            value = max(value, reached)
+        if t + 1 >= leave:
+            left = series[t]
+            for back in range(1, leave):
+                left = max(left, series[t - back])
+            value = min(value, left)
+        out[t] = value
+    return out

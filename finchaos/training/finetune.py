@@ -12,7 +12,8 @@ from finchaos.core.provenance import random_stream
 from finchaos.models.mamba_regime import MambaRegimeNetwork
 from finchaos.training.determinism import one_thread
 from finchaos.training.labels import bar_variance, forward_log_variance, standardise
-from finchaos.training.loop import Examples, Progress, Schedule, train
+from finchaos.training.loop import Examples, Schedule, train
+from finchaos.training.trainer import Progress
 
 STAGE = "fine-tuning"
 

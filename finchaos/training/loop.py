@@ -1,25 +1,23 @@
-"""The optimisation loop: windows of sequences, a robust loss, AdamW with a cosine schedule."""
+"""Training of ``mamba_regime``: windows of sequences in memory, a robust loss, slow latents."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import huber_loss
+from torch import Tensor
 
 from finchaos.core.errors import InputError
-from finchaos.models.mamba_regime import MambaRegimeNetwork
-
-Progress = Callable[[str, int, int], None]
-
-WEIGHT_DECAY = 1e-2
-CLIP_NORM = 1.0
-WARMUP_SHARE = 0.1
-"""Share of the steps in which the learning rate rises to its peak."""
+from finchaos.core.provenance import array_digest
+from finchaos.models.mamba_regime import MambaRegimeNetwork, Outputs
+from finchaos.training.dataset import Batch
+from finchaos.training.losses import Loss, huber
+from finchaos.training.trainer import Progress, TrainerConfig, fit
 
 
 @dataclass(frozen=True)
@@ -81,17 +79,51 @@ class Examples:
     features: np.ndarray
     targets: np.ndarray
 
-    def draw(self, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Windows at random places, shapes (b, w, f) and (b, w, 1 + h), float32."""
-        paths, bars = self.features.shape[:2]
-        window = min(schedule.window_bars, bars)
-        path = rng.integers(0, paths, schedule.batch)[:, None]
-        start = rng.integers(0, bars - window + 1, schedule.batch)[:, None]
+
+class RandomWindows:
+    """Windows at random places of sequences in memory, for ever.
+
+    Parameters
+    ----------
+    examples : Examples
+    schedule : Schedule
+        Its batch and window.
+    rng : numpy.random.Generator
+        A named stream; it alone decides which windows are drawn.
+    """
+
+    def __init__(self, examples: Examples, schedule: Schedule, rng: np.random.Generator) -> None:
+        self._examples, self._schedule, self._rng = examples, schedule, rng
+
+    def next(self) -> Batch:
+        """Windows of shapes (b, w, f) and (b, w, 1 + h), float32."""
+        features, targets = self._examples.features, self._examples.targets
+        paths, bars = features.shape[:2]
+        window = min(self._schedule.window_bars, bars)
+        path = self._rng.integers(0, paths, self._schedule.batch)[:, None]
+        start = self._rng.integers(0, bars - window + 1, self._schedule.batch)[:, None]
         rows = start + np.arange(window)
-        return (
-            torch.from_numpy(self.features[path, rows].astype(np.float32)),
-            torch.from_numpy(self.targets[path, rows].astype(np.float32)),
+        return Batch(
+            torch.from_numpy(features[path, rows].astype(np.float32)),
+            torch.from_numpy(targets[path, rows].astype(np.float32)),
         )
+
+    def state(self) -> dict[str, Any]:
+        """State of the generator; as text, since its integers are too large for JSON."""
+        return {"generator": json.dumps(self._rng.bit_generator.state)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put the generator into a state."""
+        self._rng.bit_generator.state = json.loads(state["generator"])
+
+    def identity(self) -> dict[str, Any]:
+        """Digest of the sequences, and the sizes."""
+        arrays = {"features": self._examples.features, "targets": self._examples.targets}
+        return {
+            "sequences": array_digest(arrays),
+            "batch": self._schedule.batch,
+            "window": self._schedule.window_bars,
+        }
 
 
 def train(
@@ -122,41 +154,23 @@ def train(
     tuple of float
         Loss of every step.
 
-    References
-    ----------
-    Loshchilov and Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
-    Huber (1964), Annals of Mathematical Statistics 35(1).
+    Raises
+    ------
+    DivergenceError
+        If a loss or gradient is not finite.
     """
-    optimiser = torch.optim.AdamW(_groups(network), lr=schedule.learning_rate)
-    losses = []
-    network.train()
-    for step in range(schedule.steps):
-        rate = schedule.learning_rate * _rate_share(step, schedule.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        features, targets = examples.draw(schedule, rng)
-        said = network(features)
-        loss = masked_huber(
-            said.targets[:, schedule.burn_in_bars :], targets[:, schedule.burn_in_bars :]
-        )
-        if schedule.slowness:
-            loss = loss + schedule.slowness * roughness(said.latents[:, schedule.burn_in_bars :])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        if progress is not None:
-            progress(stage, step + 1, schedule.steps)
-    network.eval()
-    return tuple(losses)
 
+    def objective(said: Outputs, batch: Batch) -> Loss:
+        known = slice(schedule.burn_in_bars, None)
+        loss = huber(said.targets[:, known], batch.targets[:, known])
+        if not schedule.slowness:
+            return loss
+        slow = schedule.slowness * roughness(said.latents[:, known])
+        return loss._replace(mean=loss.mean + slow)
 
-def masked_huber(said: Tensor, targets: Tensor) -> Tensor:
-    """Mean Huber loss over the targets that are known; zero if none is."""
-    known = torch.isfinite(targets)
-    losses = huber_loss(said, torch.where(known, targets, said.detach()), reduction="none")
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    config = TrainerConfig(steps=schedule.steps, learning_rate=schedule.learning_rate)
+    source = RandomWindows(examples, schedule, rng)
+    return fit(network, source, objective, config, stage=stage, progress=progress).losses
 
 
 def roughness(latents: Tensor) -> Tensor:
@@ -172,24 +186,3 @@ def roughness(latents: Tensor) -> Tensor:
     moved = (latents[:, 1:] - latents[:, :-1]).square().sum(-1).mean()
     spread = (latents - latents.mean((0, 1))).square().sum(-1).mean()
     return moved / (spread + 1e-6)
-
-
-def _rate_share(step: int, steps: int) -> float:
-    """Linear rise, then a half cosine down to nearly zero."""
-    rise = max(1.0, WARMUP_SHARE * steps)
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1.0, steps - rise)))
-
-
-def _groups(network: nn.Module) -> list[dict[str, object]]:
-    """Weight decay on matrices only: it would move decay rates, skips and scales to no end."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        matrix = parameter.dim() >= 2 and not name.endswith("A_log")
-        (decayed if matrix else kept).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": WEIGHT_DECAY},
-        {"params": kept, "weight_decay": 0.0},
-    ]

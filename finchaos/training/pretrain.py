@@ -15,7 +15,8 @@ from finchaos.markets.simulate.heston import HestonConfig, HestonPaths, simulate
 from finchaos.models.mamba_regime import Config, MambaRegimeNetwork, new_network
 from finchaos.training.determinism import one_thread
 from finchaos.training.labels import bar_variance, forward_log_variance, standardise
-from finchaos.training.loop import Examples, Progress, Schedule, train
+from finchaos.training.loop import Examples, Schedule, train
+from finchaos.training.trainer import Progress
 
 STAGE = "pre-training on Heston paths"
 

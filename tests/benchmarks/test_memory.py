@@ -34,6 +34,6 @@ def test_declared_cases_name_known_peers() -> None:
 
 
 def test_a_peak_that_is_hidden_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_status", {"VmHWM": 2_000, "VmRSS": 1_000}.__getitem__)
+    monkeypatch.setattr(memory, "status", {"VmHWM": 2_000, "VmRSS": 1_000}.__getitem__)
     with pytest.raises(RuntimeError, match="hides"):
         memory.peak_extra(Case(MAMBA, 1, 2, ()), "ours", "torch")

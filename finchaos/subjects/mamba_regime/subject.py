@@ -32,8 +32,8 @@ from finchaos.subjects.mamba_regime.memory import memory_of
 from finchaos.subjects.mamba_regime.session import MambaRegimeStream, Session
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
-from finchaos.training.loop import Progress
 from finchaos.training.pretrain import PretrainingReport, pretrain
+from finchaos.training.trainer import Progress
 
 NAME = "mamba_regime"
 

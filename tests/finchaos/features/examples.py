@@ -7,19 +7,21 @@ import pandas as pd
 
 from finchaos.core.bars import BAR_FIELDS, Bars
 from finchaos.core.provenance import random_stream
-from finchaos.features.schema import FORMULAS, FeatureSchema, FeatureSpec
+from finchaos.features.schema import (
+    FORMULAS,
+    FeatureSchema,
+    FeatureSpec,
+    load_schema,
+    schema_names,
+)
 from finchaos.markets.simulate.heston import HestonConfig, simulate
 
 REQUIRED = {
-    "drawdown": {"half_life": 20.0},
-    "momentum": {"half_life": 20.0},
-    "log_volatility": {"half_life": 5.0},
-    "log_downside": {"half_life": 10.0},
-    "log_range_volatility": {"half_life": 5.0},
-    "range_volatility_change": {"half_life": 5.0},
-    "log_volatility_of_volatility": {"half_life": 20.0, "level_half_life": 5.0},
+    spec.formula: dict(spec.params)
+    for name in reversed(schema_names())
+    for spec in load_schema(name).specs
 }
-"""Parameters of the formulas that cannot do without."""
+"""Parameters of formulas as a published schema has them; the others have defaults."""
 
 SMOOTHED = {
     "velocity_smooth": ("velocity", {"half_life": 7.0}),

@@ -39,7 +39,7 @@ def loops() -> dict[str, Loop]:
         "ema": (recursion.ema_loop, lambda: [moves, 0.1, state(1)[0], np.empty(shape)], (2, 3)),
         "window sum": (
             recursion.window_sum_loop,
-            lambda: [moves, 3, state(7), state(1)[0], np.empty(shape)],
+            lambda: [moves, 3, state(8), state(1)[0], np.empty(shape)],
             (2, 3, 4),
         ),
         "drawdown": (
@@ -106,14 +106,13 @@ def test_exponential_means_are_the_fold_of_their_step(paths: int) -> None:
 
 
 @pytest.mark.parametrize("window", [1, 2, 20, 251])
-def test_window_sums_agree_with_pandas_and_do_not_drift(window: int) -> None:
+def test_window_sums_agree_with_pandas_and_leave_no_trace(window: int) -> None:
     values = random_stream(6, "test.recursion").standard_normal((5000, 1)) ** 2
     values[700] = 1e9
     sums = WindowSum(window, 1)
     found = np.concatenate([sums.advance(values[:333]), sums.advance(values[333:])])[:, 0]
     plain = np.array([values[max(0, r - window + 1) : r + 1].sum() for r in range(5000)])
-    assert found == pytest.approx(plain, rel=1e-12, abs=1e-5)
-    assert found[700 + 2 * window :] == pytest.approx(plain[700 + 2 * window :], rel=1e-13)
+    assert found == pytest.approx(plain, rel=1e-13)
     assert sums.full(3) == float(window)
 
 

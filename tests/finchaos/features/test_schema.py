@@ -14,6 +14,7 @@ from finchaos.features.schema import FORMULAS, FeatureSchema, FeatureSpec
 PUBLISHED = {
     "manifold_v1": "ca2133142a2b3f7c166705ee2c59609a21182153dfcbdaa0f74f3aef5ce77bbc",
     "microstructure_v1": "b49a77e714e7523c0f87bd1d47664d7a7d3db5dab9e1cd2710ec40803013493f",
+    "fractal_v1": "588fe402da29fbf0951edc580d3a8a1d97227441db93071c11ed0441062d6cf1",
     "regime_close_v1": "67c794efcf1c47a10230113007059e6dd4cdc120d284971b42e752d50bec5f53",
     "regime_v1": "c89e768c413428f6652217084e780431dc41ec1c843083aed4cde51f2ede8626",
     "technical_v1": "07a55b3238be7128a2e73c164c52962352b86d6fcda20ba17f646c926a5f7cc4",
@@ -96,6 +97,8 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 def test_wrong_parameters_are_refused(formula: str, params: dict[str, float], message: str) -> None:
     if formula == "log_volatility_of_volatility" and params:
         params = {"level_half_life": 5.0, **params}
+    if formula == "takens_price" and params:
+        params = {"dimension": 2.0, "lag": 1.0, "coordinate": 0.0, **params}
     with pytest.raises(DocumentError, match=message):
         FeatureSchema("x", (FeatureSpec(name="f", formula=formula, params=params),))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finchaos.core.errors import InputError
-from finchaos.regimes.filter import FilterRule, RegimeFilter
+from finchaos.regimes.filter import FilterRule, RegimeFilter, debounce
 
 RULES = st.builds(FilterRule, st.integers(1, 6), st.integers(1, 6))
 LABELS = st.lists(st.integers(0, 1), max_size=60)
@@ -76,3 +77,17 @@ def test_one_bar_each_is_no_filter() -> None:
 def test_a_rule_without_confirmation_is_refused() -> None:
     with pytest.raises(InputError, match="at least one bar"):
         FilterRule(0, 3)
+
+
+@given(RULES, PROBABILITIES, st.floats(0, 1))
+def test_many_at_once_are_what_the_stream_says(
+    rule: FilterRule, values: list[float], initial: float
+) -> None:
+    found = debounce(np.array(values), rule, initial)
+    assert np.array_equal(found, np.array(run(rule, values, initial)))
+
+
+def test_what_is_no_series_is_not_debounced() -> None:
+    for wrong in (np.array([0.1, np.nan]), np.ones((2, 2))):
+        with pytest.raises(InputError, match="series without NaN"):
+            debounce(wrong, FilterRule())

@@ -9,7 +9,8 @@ import torch
 from finchaos.core.errors import InputError
 from finchaos.models.mamba_regime import Config, new_network
 from finchaos.training.determinism import one_thread
-from finchaos.training.loop import Examples, Schedule, masked_huber, roughness, train
+from finchaos.training.loop import Examples, Schedule, roughness, train
+from finchaos.training.losses import masked_huber
 
 CONFIG = Config(n_features=2, d_model=8, d_state=4, n_layers=1, d_latent=2, horizons=(1,))
 SCHEDULE = Schedule(60, 8, 40, 10, 1e-2, 0.0)
