@@ -27,6 +27,8 @@ from finchaos.features.formula import (
 )
 from finchaos.features.recursion import decay_of, ready
 
+MOST_BARS = 1e6
+"""Bars that a bucket may take."""
 BOUND = 10.0
 """Of the logarithm of relative illiquidity."""
 
@@ -74,10 +76,14 @@ class Vpin:
     def __post_init__(self) -> None:
         object.__setattr__(self, "buckets", checked_window("buckets", self.buckets))
         checked_half_life(self.half_life)
-        for name in ("bars_per_bucket", "bucket_volume"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < np.inf:
-                raise DataError(f"{name} must be positive", got=repr(value))
+        if not 0.0 < self.bars_per_bucket <= MOST_BARS:
+            raise DataError(
+                "bars_per_bucket is out of range",
+                expected=f"above 0, at most {MOST_BARS:g}",
+                got=repr(self.bars_per_bucket),
+            )
+        if self.bucket_volume is not None and not 0.0 < self.bucket_volume < np.inf:
+            raise DataError("bucket_volume must be positive", got=repr(self.bucket_volume))
 
     @property
     def lookback(self) -> int:

@@ -20,6 +20,8 @@ CHANNELS = (
     "market sell",
 )
 """The channels of the flow, in order."""
+MOST = 1_000_000_000
+"""Lots, ticks and sizes above this are refused: sums of them must stay whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,21 @@ class OrderBookConfig:
     reserve: int = 10
 
     def __post_init__(self) -> None:
-        whole = (self.initial_tick, self.initial_depth, self.placement_levels)
+        whole = (
+            self.initial_tick,
+            self.initial_depth,
+            self.placement_levels,
+            self.reach,
+            self.reference_distance,
+            self.reserve,
+        )
         sizes = (self.mean_limit_size, self.mean_market_size)
         sound = (
-            len(self.regimes) >= 1
+            all(type(number) is int and 1 <= number <= MOST for number in whole)
+            and all(1 <= size <= MOST for size in sizes)
+            and len(self.regimes) >= 1
             and (self.initial_regime is None or 0 <= self.initial_regime < len(self.regimes))
             and 0 < self.tick_size < np.inf
-            and min(*whole, self.reference_distance, self.reserve) >= 1
-            and all(1 <= size < np.inf for size in sizes)
             and 0 <= self.placement_exponent < np.inf
             and 0 < self.cancel_share <= 1
             and self.placement_levels <= self.reach == 1 << (self.reach.bit_length() - 1)
@@ -173,8 +182,8 @@ class OrderBookConfig:
             raise InputError(
                 "impossible order book",
                 expected="a regime or more and an existing one to start from, positive tick, "
-                "whole numbers >= 1, mean sizes >= 1, exponent >= 0, 0 < cancel_share <= 1, reach "
-                "a power of two >= placement_levels",
+                f"whole numbers and mean sizes from 1 to {MOST}, exponent >= 0, 0 < cancel_share "
+                "<= 1, reach a power of two >= placement_levels",
                 got=repr(self),
             )
         for law in self.laws:

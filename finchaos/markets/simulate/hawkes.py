@@ -149,16 +149,19 @@ class HawkesEvents:
     channel : numpy.ndarray, shape (n,), int64
     horizon : float
         Until when they were observed, seconds.
+    channels : int
+        How many channels there are.
     """
 
     time: np.ndarray
     channel: np.ndarray
     horizon: float
+    channels: int
 
     def __len__(self) -> int:
         return len(self.time)
 
-    def counts(self, window: float, channels: int = 1) -> np.ndarray:
+    def counts(self, window: float) -> np.ndarray:
         """Events of each channel in successive whole windows, shape (windows, channels).
 
         Raises
@@ -168,7 +171,7 @@ class HawkesEvents:
         """
         if not 0 < window <= self.horizon:
             raise InputError("impossible window", expected="0 < window <= horizon", got=str(window))
-        windows = int(self.horizon / window)
+        windows, channels = int(self.horizon / window), self.channels
         slot = np.minimum((self.time / window).astype(np.int64), windows)
         flat = np.bincount(slot * channels + self.channel, minlength=(windows + 1) * channels)
         return flat.reshape(windows + 1, channels)[:windows]
@@ -220,7 +223,8 @@ class HawkesFlow:
             times.append(time[:count])
             channels.append(channel[:count])
             if count < _BLOCK:
-                return HawkesEvents(np.concatenate(times), np.concatenate(channels), until)
+                joined = np.concatenate(times), np.concatenate(channels)
+                return HawkesEvents(*joined, until, law.channels)
 
 
 def simulate_hawkes(
@@ -267,7 +271,9 @@ def simulate_hawkes(
     if burn_in:
         flow.advance(burn_in)
     events = flow.advance(burn_in + horizon)
-    return HawkesEvents(events.time - burn_in, events.channel, horizon)
+    # Rounding may leave the last one a hair beyond.
+    time = np.minimum(events.time - burn_in, horizon)
+    return HawkesEvents(time, events.channel, horizon, law.channels)
 
 
 @numba.njit(cache=True)

@@ -23,7 +23,7 @@ def residuals(law: HawkesLaw, events: HawkesEvents) -> np.ndarray:
     Raises
     ------
     InputError
-        If the events have channels that the law lacks.
+        If the events have another number of channels than the law.
 
     References
     ----------
@@ -39,7 +39,7 @@ def log_likelihood(law: HawkesLaw, events: HawkesEvents) -> float:
     Raises
     ------
     InputError
-        If the events have channels that the law lacks.
+        If the events have another number of channels than the law.
 
     References
     ----------
@@ -116,11 +116,11 @@ def fit_univariate(time: np.ndarray, horizon: float) -> HawkesLaw:
 
 
 def _check_channels(law: HawkesLaw, events: HawkesEvents) -> None:
-    if len(events) and not 0 <= events.channel.min() <= events.channel.max() < law.channels:
+    if events.channels != law.channels:
         raise InputError(
-            "events in channels that the law lacks",
-            expected=f"0 to {law.channels - 1}",
-            got=f"{events.channel.min()} to {events.channel.max()}",
+            "the events have other channels than the law",
+            expected=str(law.channels),
+            got=str(events.channels),
         )
 
 

@@ -253,4 +253,5 @@ def _flow(
         np.concatenate([part.time for part in parts]),
         np.concatenate([part.channel for part in parts]),
         horizon,
+        len(CHANNELS),
     )

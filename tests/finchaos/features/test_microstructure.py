@@ -228,6 +228,7 @@ def test_no_volume_is_refused_and_a_bad_one_too() -> None:
         (Vpin, {"buckets": 0}),
         (Vpin, {"buckets": 2.5}),
         (Vpin, {"bars_per_bucket": 0.0}),
+        (Vpin, {"bars_per_bucket": 1e9}),
         (Vpin, {"half_life": 0.0}),
         (Vpin, {"bucket_volume": 0.0}),
         (Vpin, {"bucket_volume": np.nan}),

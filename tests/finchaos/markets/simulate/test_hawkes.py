@@ -55,7 +55,7 @@ def test_rate_and_variance_of_one_channel() -> None:
 def test_rates_and_covariances_of_channels() -> None:
     window, horizon = 100.0, 4e5
     events = simulate_hawkes(TWO, horizon, stream("two"), burn_in=100.0)
-    counts = events.counts(window, 2)
+    counts = events.counts(window)
     errors = np.sqrt(np.diag(TWO.count_covariance) / horizon)
     assert (np.abs(counts.mean(axis=0) / window - TWO.mean_rate) < 4 * errors).all()
     assert np.cov(counts.T) / window == pytest.approx(TWO.count_covariance, rel=0.12)
@@ -173,7 +173,7 @@ def test_any_law_is_refused_or_gives_ordered_events(
     assert (np.diff(events.time) >= 0).all()
     assert ((events.time > 0) & (events.time <= horizon)).all()
     assert set(events.channel.tolist()) <= {0, 1}
-    assert events.counts(horizon, 2).sum() == len(events)
+    assert events.counts(horizon).sum() == len(events)
     if base[0] == a == b == 0.0:
         assert (events.channel == 1).all()
 

@@ -100,7 +100,7 @@ def test_events_that_cannot_be_used_are_refused() -> None:
     for bad in (good[:50], good[::-1], good + 2.0, np.append(good, np.nan), good.reshape(2, 100)):
         with pytest.raises(DataError, match="cannot be used"):
             fit_univariate(bad, 100.0)
-    strange = HawkesEvents(np.array([1.0]), np.array([2]), 3.0)
+    strange = HawkesEvents(np.array([1.0]), np.array([2]), 3.0, 3)
     for measure in (residuals, log_likelihood):
-        with pytest.raises(InputError, match="channels that the law lacks"):
+        with pytest.raises(InputError, match="other channels than the law"):
             measure(TWO, strange)

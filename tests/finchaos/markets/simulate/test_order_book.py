@@ -294,6 +294,10 @@ def test_stress_is_more_volatile_with_wider_spreads(usual: OrderBookRun) -> None
         {"reach": 0},
         {"reference_distance": 0},
         {"reserve": 0},
+        {"reserve": 2.5},
+        {"initial_depth": 10**10},
+        {"mean_market_size": 1e300},
+        {"reach": 512.0},
     ],
 )
 def test_impossible_books_are_refused(change: dict[str, Any]) -> None:
