@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +45,17 @@ def test_bars_are_those_of_pandas(run: OrderBookRun) -> None:
         assert getattr(found.bars, name) == pytest.approx(expected, rel=1e-14)
     assert (found.bars.volume == grouped["lots"].sum().reindex(rows, fill_value=0.0)).all()
     assert (found.buy_volume == grouped["buy"].sum().reindex(rows, fill_value=0.0)).all()
+
+
+def test_a_trade_on_an_edge_closes_the_earlier_bar(run: OrderBookRun) -> None:
+    bars = book_bars(run, 10.0).bars
+    row = int(np.searchsorted(run.trades.time, 3000.0))
+    time = run.trades.time.copy()
+    time[row] = 3000.0
+    moved = replace(run, trades=replace(run.trades, time=time))
+    found = book_bars(moved, 10.0).bars
+    assert found.close[299] == 0.01 * run.trades.tick[row]
+    assert found.volume[299] == bars.volume[299] + run.trades.lots[row]
 
 
 def test_labels_are_the_regime_at_the_close(run: OrderBookRun) -> None:

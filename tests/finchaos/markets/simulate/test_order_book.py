@@ -197,6 +197,14 @@ def test_depth_begins_with_the_quotes(usual: OrderBookRun) -> None:
     assert min(there[0].mean(), there[1].mean()) > 0.95
 
 
+def test_depth_at_the_time_of_an_event_is_that_after_it() -> None:
+    found = run(USUAL, 300.0)
+    seen = run(USUAL, 300.0, depth_times=found.flow.time, depth_levels=1).depth
+    assert (seen.bid_tick[:, 0] == found.bid).all()
+    assert (seen.bid_lots[:, 0] == found.bid_lots).all()
+    assert (seen.ask_lots[:, 0] == found.ask_lots).all()
+
+
 def test_order_sizes_and_placement_have_their_laws() -> None:
     found = run(replace(USUAL, regimes=(CALM,)), 60_000.0, "sizes")
     counts = np.bincount(found.flow.channel, minlength=6)
