@@ -26,8 +26,8 @@ from finchaos.markets.simulate.heston_schemes import (
     QUADRATIC_EXPONENTIAL,
     step_for,
 )
+from finchaos.markets.simulate.labelled import FIRST_DAY, LabelledBars, switches
 
-FIRST_DAY = "2000-01-03"
 SCHEMES = {
     FULL_TRUNCATION: "full truncation Euler",
     QUADRATIC_EXPONENTIAL: "quadratic-exponential",
@@ -227,6 +227,11 @@ class HestonPaths:
             ),
         )
 
+    def labelled(self, path: int) -> LabelledBars:
+        """One path as Bars, with regimes, variances and the points where the regime switched."""
+        regime = self.regime[path]
+        return LabelledBars(self.bars(path), regime, self.variance[path], switches(regime))
+
 
 def simulate(
     config: HestonConfig,
@@ -302,23 +307,8 @@ class _State:
         self.config, self.rng, self.n_paths = config, rng, n_paths
         self._step = step_for(config.scheme, config.regimes, config.dt)
         self._cumulative = np.cumsum(config.transition, axis=1)
-        if config.initial_regime is None:
-            edges = np.cumsum(config.stationary)
-            self.regime = np.searchsorted(edges[:-1], rng.random(n_paths), side="right")
-        else:
-            self.regime = np.full(n_paths, config.initial_regime)
+        self.regime, self.variance = initial_state(config, n_paths, rng)
         self.log_price = np.full(n_paths, np.log(config.initial_price))
-        self.variance = self._initial_variance()
-
-    def _initial_variance(self) -> np.ndarray:
-        if self.config.initial_variance is not None:
-            return np.full(self.n_paths, self.config.initial_variance)
-        law = {name: np.array([vars(regime)[name] for regime in self.config.regimes]) for name in LAW}
-        kappa, theta, xi = (law[name][self.regime] for name in ("kappa", "theta", "vol_of_vol"))
-        quiet = xi == 0
-        scale = np.where(quiet, 1.0, xi) ** 2 / (2.0 * kappa)
-        drawn = self.rng.gamma(np.where(quiet, 1.0, theta / scale), scale)
-        return np.where(quiet, theta, drawn)
 
     def switch(self) -> None:
         """Draw the next bar's regime."""
@@ -349,6 +339,30 @@ class _State:
 
     def traded(self) -> np.ndarray:
         """Volume of the bar: log-normal, rising with volatility."""
-        level = np.maximum(self.variance, 0.0) / self.config.regimes[0].theta
         noise = self.rng.standard_normal(self.n_paths)
-        return np.round(self.config.typical_volume * np.exp(0.3 * noise) * (0.1 + level) ** 0.25)
+        return volume_of(self.config, np.maximum(self.variance, 0.0), noise)
+
+
+def initial_state(
+    config: HestonConfig, n_paths: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regime and variance before the first bar, shape (p,) each."""
+    if config.initial_regime is None:
+        edges = np.cumsum(config.stationary)
+        regime = np.searchsorted(edges[:-1], rng.random(n_paths), side="right")
+    else:
+        regime = np.full(n_paths, config.initial_regime)
+    if config.initial_variance is not None:
+        return regime, np.full(n_paths, config.initial_variance)
+    law = {name: np.array([vars(one)[name] for one in config.regimes]) for name in LAW}
+    kappa, theta, xi = (law[name][regime] for name in ("kappa", "theta", "vol_of_vol"))
+    quiet = xi == 0
+    scale = np.where(quiet, 1.0, xi) ** 2 / (2.0 * kappa)
+    drawn = rng.gamma(np.where(quiet, 1.0, theta / scale), scale)
+    return regime, np.where(quiet, theta, drawn)
+
+
+def volume_of(config: HestonConfig, variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Volumes that rise with the variance, from standard normals; all of one shape."""
+    level = variance / config.regimes[0].theta
+    return np.round(config.typical_volume * np.exp(0.3 * noise) * (0.1 + level) ** 0.25)

@@ -1,0 +1,114 @@
+"""Simulated bars with the truth behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from finchaos.core.bars import BAR_FIELDS, Bars, Provenance
+from finchaos.core.errors import DataError
+from finchaos.markets.sessions import regular_closes
+
+FIRST_DAY = "2000-01-03"
+LAST_YEAR = 2262
+"""Time stamps in nanoseconds, which digests use, end in April of this year."""
+FIELDS = (*BAR_FIELDS, "variance", "regime", "switch")
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedRows:
+    """A stretch of one simulated path; every array has shape (t,).
+
+    Attributes
+    ----------
+    open, high, low, close, volume : numpy.ndarray, float64
+    variance : numpy.ndarray, float64
+        Annual variance of the log price that moved it: spot at the close where it is continuous,
+        the bar's own where it is piecewise constant.
+    regime : numpy.ndarray, int64
+        The true label of each bar.
+    switch : numpy.ndarray, bool
+        Where the label differs from the bar before; false in a path's first bar.
+    first_row : int
+        Position of the first row in its path.
+    """
+
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    volume: np.ndarray
+    variance: np.ndarray
+    regime: np.ndarray
+    switch: np.ndarray
+    first_row: int = 0
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    def labelled(
+        self, provenance: Provenance, *, symbol: str, bars_per_year: float
+    ) -> LabelledBars:
+        """The rows as Bars with labels, the first row on 2000-01-03.
+
+        Raises
+        ------
+        DataError
+            If the time stamps would pass the year 2262, which takes some 68 000 daily bars.
+        """
+        days = len(self) * max(1.0, 252.0 / bars_per_year) / max(1.0, bars_per_year / 252.0)
+        if days > 261.0 * (LAST_YEAR - 2000):
+            raise DataError(
+                "too many simulated bars for a calendar that ends in 2262",
+                expected="at most 68 000 days in one Bars",
+                got=f"{len(self)} bars, {bars_per_year:g} a year",
+                remedy="take a part of the rows; arrays have no such limit",
+            )
+        bars = Bars(
+            index=regular_closes(FIRST_DAY, len(self), bars_per_year),
+            symbol=symbol,
+            bars_per_year=bars_per_year,
+            provenance=provenance,
+            **{name: getattr(self, name) for name in BAR_FIELDS},
+        )
+        return LabelledBars(bars, self.regime, self.variance, self.switch)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBars:
+    """Bars and, beside them, what a model may be judged by but must never see.
+
+    Attributes
+    ----------
+    bars : Bars
+    regime : numpy.ndarray, shape (t,), int64
+    variance : numpy.ndarray, shape (t,)
+        Annual, see :class:`SimulatedRows`.
+    switch : numpy.ndarray, shape (t,), bool
+    """
+
+    bars: Bars
+    regime: np.ndarray
+    variance: np.ndarray
+    switch: np.ndarray
+
+    @property
+    def switch_points(self) -> np.ndarray:
+        """Positions of the bars that open a new regime, ascending."""
+        return np.flatnonzero(self.switch)
+
+
+def switches(regime: np.ndarray, before: int | None = None) -> np.ndarray:
+    """Where labels differ from the bar before, shape (..., t); ``before`` precedes the first.
+
+    Examples
+    --------
+    >>> switches(np.array([0, 0, 1, 1, 0])).tolist()
+    [False, False, True, False, True]
+    """
+    changed = np.zeros(regime.shape, dtype=bool)
+    changed[..., 1:] = regime[..., 1:] != regime[..., :-1]
+    if before is not None:
+        changed[..., 0] = regime[..., 0] != before
+    return changed
