@@ -49,7 +49,7 @@ _SIGN = np.uint32(31)
 _MANTISSA_BITS = np.int32(23)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, inline="always", error_model="numpy")
 def log32(x: float) -> float:
     """Natural logarithm of a normal positive float32; error below 2e-7 of max(1, its size)."""
     bits = np.float32(x).view(np.int32)
@@ -68,13 +68,13 @@ def log32(x: float) -> float:
     return series * f + np.float32(power) * _LN2
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, inline="always", error_model="numpy")
 def lower_half(bits: int) -> float:
     """The probability p in (0, 1/2] that 31 of 32 random bits stand for."""
     return (np.float32(np.int32(bits & _MAGNITUDE)) + _HALF) * _UNIT
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, inline="always", error_model="numpy")
 def normal_size(p: float) -> float:
     """Distance from zero of the normal quantile of p in (0, 1/2]."""
     w = -log32(_FOUR * p * (_ONE - p))
@@ -102,7 +102,7 @@ def normal_size(p: float) -> float:
     return (_ONE - _TWO * p) * (centre if w < _SPLIT else tail)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, inline="always", error_model="numpy")
 def normal32(bits: int) -> float:
     """A standard normal from 32 random bits: one is the sign, 31 the probability; at most 6.3."""
     size = normal_size(lower_half(bits))
