@@ -33,3 +33,32 @@ def bridge_extremes(
     """
     top, bottom = np.sqrt((end - start) ** 2 - 2.0 * spread * tail)
     return 0.5 * (start + end + top), 0.5 * (start + end - bottom)
+
+
+def bar_range(
+    start: np.ndarray, moves: np.ndarray, spread: np.ndarray, tail: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """High, low and end of bars that move by Brownian steps.
+
+    Parameters
+    ----------
+    start : numpy.ndarray, shape (...)
+        Log prices before the first step.
+    moves : numpy.ndarray, shape (steps, ...)
+    spread : numpy.ndarray, shape (...)
+        Variance of one step's unconditioned move.
+    tail : numpy.ndarray, shape (steps, 2, ...)
+        Logarithms of uniform numbers in (0, 1].
+
+    Returns
+    -------
+    tuple of three numpy.ndarray, shape (...)
+        The range holds start and end.
+    """
+    high, low, here = start, start, start
+    for move, uniform in zip(moves, tail, strict=True):
+        end = here + move
+        top, bottom = bridge_extremes(here, end, spread, uniform)
+        high, low = np.maximum(high, np.maximum(top, end)), np.minimum(low, np.minimum(bottom, end))
+        here = end
+    return high, low, here

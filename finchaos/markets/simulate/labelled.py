@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class SimulatedRows:
     ----------
     open, high, low, close, volume : numpy.ndarray, float64
     variance : numpy.ndarray, float64
-        Annual variance of the log price that moved it: spot at the close where it is continuous,
-        the bar's own where it is piecewise constant.
+        Annual variance of log returns: spot at the bar's close where it moves continuously, of
+        the regime where each regime has its own.
     regime : numpy.ndarray, int64
         The true label of each bar.
     switch : numpy.ndarray, bool
@@ -97,6 +97,47 @@ class LabelledBars:
     def switch_points(self) -> np.ndarray:
         """Positions of the bars that open a new regime, ascending."""
         return np.flatnonzero(self.switch)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPaths:
+    """Independent paths of bars and the truth behind them; arrays have shape (paths, bars).
+
+    Attributes
+    ----------
+    open, high, low, close, volume, variance, regime : numpy.ndarray
+        As in :class:`SimulatedRows`.
+    symbol : str
+    bars_per_year : float
+    provenance : Provenance
+        Without the number of the path.
+    """
+
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    volume: np.ndarray
+    variance: np.ndarray
+    regime: np.ndarray
+    symbol: str
+    bars_per_year: float
+    provenance: Provenance
+
+    def rows(self, path: int) -> SimulatedRows:
+        """One path's arrays."""
+        names = (*BAR_FIELDS, "variance", "regime")
+        arrays = {name: getattr(self, name)[path] for name in names}
+        return SimulatedRows(**arrays, switch=switches(arrays["regime"]))
+
+    def labelled(self, path: int) -> LabelledBars:
+        """One path as Bars with its labels; see :meth:`SimulatedRows.labelled`."""
+        notes = (f"path {path}", *self.provenance.notes)
+        return self.rows(path).labelled(
+            replace(self.provenance, notes=notes),
+            symbol=self.symbol,
+            bars_per_year=self.bars_per_year,
+        )
 
 
 def switches(regime: np.ndarray, before: int | None = None) -> np.ndarray:
