@@ -92,25 +92,8 @@ def write_bars(path: Path, rows: Iterable[SimulatedRows], description: Descripti
     MissingDependencyError
         If pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
-    schema = arrow.schema([(name, _type(arrow, name)) for name in FIELDS])
-    count = 0
     with _temporary(path) as temporary:
-        with closing(parquet.ParquetWriter(temporary, schema, compression="zstd")) as writer:
-            for stretch in rows:
-                if stretch.first_row != count:
-                    raise InputError(
-                        "simulated rows that do not follow one another",
-                        expected=f"row {count}",
-                        got=f"row {stretch.first_row}",
-                    )
-                arrays = [arrow.array(getattr(stretch, n), _type(arrow, n)) for n in FIELDS]
-                writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-                count += len(stretch)
-            if count == 0:
-                raise InputError("no simulated rows to write")
-            writer.add_key_value_metadata({KEY: _metadata(description, count)})
-    return count
+        return _write(temporary, rows, description)
 
 
 def read_description(path: Path) -> Description:
@@ -185,6 +168,27 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, pyarrow.parquet
 
 
+def _write(path: Path, rows: Iterable[SimulatedRows], description: Description) -> int:
+    arrow, parquet = _pyarrow()
+    schema = arrow.schema([(name, _type(arrow, name)) for name in FIELDS])
+    count = 0
+    with closing(parquet.ParquetWriter(path, schema, compression="zstd")) as writer:
+        for stretch in rows:
+            if stretch.first_row != count:
+                raise InputError(
+                    "simulated rows that do not follow one another",
+                    expected=f"row {count}",
+                    got=f"row {stretch.first_row}",
+                )
+            arrays = [arrow.array(getattr(stretch, n), _type(arrow, n)) for n in FIELDS]
+            writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+            count += len(stretch)
+        if count == 0:
+            raise InputError("no simulated rows to write")
+        writer.add_key_value_metadata({KEY: _metadata(description, count)})
+    return count
+
+
 def _type(arrow: ModuleType, name: str) -> Any:
     return arrow.type_for_alias(_TYPES.get(name, "float64"))
 
@@ -234,17 +238,23 @@ def _opened(path: Path) -> Iterator[Any]:
 def _description(path: Path, file: Any) -> Description:
     raw = (file.metadata.metadata or {}).get(KEY)
     columns = tuple(file.schema_arrow.names)
-    said = json.loads(raw) if raw else {}
-    if said.pop("version", None) != VERSION or columns != FIELDS:
+    try:
+        said = json.loads(raw) if raw else {}
+        whole = said.pop("version", None) == VERSION and columns == FIELDS
+        whole = whole and said.pop("rows", None) == file.metadata.num_rows
+        found = Description(**said) if whole else None
+    except (ValueError, TypeError, AttributeError):  # not JSON, not an object, other names
+        found = None
+    if found is None:
         raise DataError(
             f"{path} does not hold simulated bars",
-            expected=f"metadata {KEY.decode()} of version {VERSION}, columns {', '.join(FIELDS)}",
-            got=f"columns {', '.join(columns)}" if raw is None else raw.decode()[:200],
+            expected=f"metadata {KEY.decode()} of version {VERSION} that agree with the rows, "
+            f"columns {', '.join(FIELDS)}",
+            got=f"columns {', '.join(columns)}, "
+            + ("no such metadata" if raw is None else repr(raw[:80])),
             remedy="read other bars with finchaos.markets.load",
         )
-    if said.pop("rows") != file.metadata.num_rows:
-        raise DataError(f"{path} holds another number of rows than it says")
-    return Description(**said)
+    return found
 
 
 def _groups_of(file: Any, start: int, stop: int) -> list[int]:

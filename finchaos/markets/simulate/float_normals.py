@@ -50,7 +50,7 @@ _MANTISSA_BITS = np.int32(23)
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def log32(x: float) -> float:
+def log32(x: np.float32) -> np.float32:
     """Natural logarithm of a normal positive float32; error below 2e-7 of max(1, its size)."""
     bits = np.float32(x).view(np.int32)
     power = np.int32(np.int32(bits - _HALF_ROOT) >> _MANTISSA_BITS)
@@ -69,13 +69,13 @@ def log32(x: float) -> float:
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def lower_half(bits: int) -> float:
+def lower_half(bits: np.uint32) -> np.float32:
     """The probability p in (0, 1/2] that 31 of 32 random bits stand for."""
     return (np.float32(np.int32(bits & _MAGNITUDE)) + _HALF) * _UNIT
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def normal_size(p: float) -> float:
+def normal_size(p: np.float32) -> np.float32:
     """Distance from zero of the normal quantile of p in (0, 1/2]."""
     w = -log32(_FOUR * p * (_ONE - p))
     c = _CENTRE
@@ -90,7 +90,7 @@ def normal_size(p: float) -> float:
     centre = centre * s + c[7]
     centre = centre * s + c[8]
     d = _TAIL
-    r = np.sqrt(max(w, _SPLIT)) - _TAIL_AT
+    r = np.sqrt(np.float32(max(w, _SPLIT))) - _TAIL_AT
     tail = d[0]
     tail = tail * r + d[1]
     tail = tail * r + d[2]
@@ -103,7 +103,7 @@ def normal_size(p: float) -> float:
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def normal32(bits: int) -> float:
+def normal32(bits: np.uint32) -> np.float32:
     """A standard normal from 32 random bits: one is the sign, 31 the probability; at most 6.3."""
     size = normal_size(lower_half(bits))
     return -size if bits >> _SIGN else size

@@ -26,7 +26,7 @@ from finchaos.markets.simulate.heston_schemes import (
     QUADRATIC_EXPONENTIAL,
     step_for,
 )
-from finchaos.markets.simulate.labelled import FIRST_DAY, LabelledBars, switches
+from finchaos.markets.simulate.labelled import FIRST_DAY, LabelledBars, switches, volumes
 
 SCHEMES = {
     FULL_TRUNCATION: "full truncation Euler",
@@ -340,7 +340,8 @@ class _State:
     def traded(self) -> np.ndarray:
         """Volume of the bar: log-normal, rising with volatility."""
         noise = self.rng.standard_normal(self.n_paths)
-        return volume_of(self.config, np.maximum(self.variance, 0.0), noise)
+        level = np.maximum(self.variance, 0.0) / self.config.regimes[0].theta
+        return volumes(self.config.typical_volume, level, noise)
 
 
 def initial_state(
@@ -360,9 +361,3 @@ def initial_state(
     scale = np.where(quiet, 1.0, xi) ** 2 / (2.0 * kappa)
     drawn = rng.gamma(np.where(quiet, 1.0, theta / scale), scale)
     return regime, np.where(quiet, theta, drawn)
-
-
-def volume_of(config: HestonConfig, variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Volumes that rise with the variance, from standard normals; all of one shape."""
-    level = variance / config.regimes[0].theta
-    return np.round(config.typical_volume * np.exp(0.3 * noise) * (0.1 + level) ** 0.25)

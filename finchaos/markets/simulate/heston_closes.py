@@ -13,14 +13,16 @@ import numpy as np
 
 from finchaos.core.errors import InputError
 from finchaos.markets.simulate.heston import HestonConfig, initial_state
-from finchaos.markets.simulate.heston_kernels import euler_step, next_regime, quadratic_step
+from finchaos.markets.simulate.heston_kernels import euler_step, quadratic_step
 from finchaos.markets.simulate.heston_schemes import (
     QUADRATIC_EXPONENTIAL,
     FullTruncation,
     QuadraticExponential,
+    step_for,
 )
 
 BLOCK_PATHS = 8192
+_LONGEST_SPELL = 2**40
 EULER_LAW = ("kappa_dt", "theta", "vol_of_vol", "rho", "across", "drift_dt")
 QUADRATIC_LAW = (
     "theta", "decay", "spread_of_variance", "least_spread", "drift_dt", "k0", "k1", "k2", "k3",
@@ -84,7 +86,7 @@ def simulate_closes(
         moved, held = np.empty(bars, np.float32), np.empty(bars, np.float32)
         labels = np.empty(bars, np.int16)
         for bar in range(n_bars):
-            block.advance(switch=bar > 0)
+            block.advance()
             moved[bar], held[bar], labels[bar] = block.moved, block.variance, block.regime
         close[rows] = _prices(config, moved).T
         variance[rows], regime[rows] = np.maximum(held, 0.0).T, labels.T
@@ -105,8 +107,8 @@ def simulate_terminal(
     close, variance = np.empty((n_paths, 1), np.float32), np.empty((n_paths, 1), np.float32)
     regime = np.empty((n_paths, 1), np.int16)
     for rows, block in _blocks(config, n_paths, rng):
-        for bar in range(n_bars):
-            block.advance(switch=bar > 0)
+        for _ in range(n_bars):
+            block.advance()
         close[rows, 0] = _prices(config, block.moved)
         variance[rows, 0], regime[rows, 0] = np.maximum(block.variance, 0.0), block.regime
     return HestonCloses(close, variance, regime)
@@ -134,40 +136,54 @@ def _blocks(
 
 def _law(config: HestonConfig) -> np.ndarray:
     """The scheme's constants by regime, shape (constants, k)."""
-    kinds = {QUADRATIC_EXPONENTIAL: QuadraticExponential}
-    given = {
-        name: np.array([vars(regime)[name] for regime in config.regimes])
-        for name in ("kappa", "theta", "vol_of_vol", "rho", "drift")
-    }
-    step = kinds.get(config.scheme, FullTruncation)(dt=config.dt, **given)
+    step = step_for(config.scheme, config.regimes, config.dt)
     if isinstance(step, QuadraticExponential):
         return np.stack([getattr(step, name) for name in QUADRATIC_LAW]).astype(np.float32)
+    if not isinstance(step, FullTruncation):
+        raise TypeError(f"no compiled step for {type(step).__name__}")
     own = {**vars(step), "kappa_dt": step.kappa * step.dt, "drift_dt": step.drift * step.dt}
     return np.stack([own[name] for name in EULER_LAW]).astype(np.float32)
 
 
 class _Block:
-    """Paths side by side; every array has shape (p,), in float32."""
+    """Paths side by side; every array has shape (p,)."""
 
     def __init__(self, config: HestonConfig, n_paths: int, rng: np.random.Generator) -> None:
-        self._rng, self._n_paths, self._steps = rng, n_paths, config.substeps
+        self._rng, self._n_paths, self._config = rng, n_paths, config
         regime, variance = initial_state(config, n_paths, rng)
         self.regime = regime.astype(np.int16)
         self.variance = variance.astype(np.float32)
         self.moved = np.zeros(n_paths, np.float32)
         self._by_regime = _law(config)
         self._law = np.ascontiguousarray(self._by_regime[:, regime])
-        self._edges = np.cumsum(config.transition, axis=1)[:, :-1].copy()
+        self._leave = np.array([1.0 / one.mean_stay_bars for one in config.regimes])
+        self._bar, self._due = 0, self._spells(regime)
         self._dt = np.float32(config.dt)
-        self._quadratic = config.scheme == QUADRATIC_EXPONENTIAL
+        quadratic = config.scheme == QUADRATIC_EXPONENTIAL
+        self._step = quadratic_step if quadratic else euler_step
 
-    def advance(self, *, switch: bool) -> None:
+    def advance(self) -> None:
         """Move through one bar, after a change of regime where one is due."""
-        if switch and self._edges.shape[1]:
-            next_regime(self._bits()[0], self._edges, self._by_regime, self.regime, self._law)
-        step = quadratic_step if self._quadratic else euler_step
-        for _ in range(self._steps):
-            step(self._bits(), self._law, self._dt, self.moved, self.variance)
+        if len(self._leave) > 1:
+            self._switch()
+        for _ in range(self._config.substeps):
+            self._step(self._bits(), self._law, self._dt, self.moved, self.variance)
+        self._bar += 1
+
+    def _switch(self) -> None:
+        leaving = np.flatnonzero(self._due == self._bar)
+        if leaving.size == 0:
+            return
+        before = self.regime[leaving]
+        other = self._rng.integers(len(self._leave) - 1, size=leaving.size, dtype=np.int16)
+        after = other + (other >= before)
+        self.regime[leaving] = after
+        self._due[leaving] += self._spells(after)
+        self._law[:, leaving] = self._by_regime[:, after]
+
+    def _spells(self, regime: np.ndarray) -> np.ndarray:
+        """Bars until a regime is left: a chain's spells are geometric."""
+        return np.minimum(self._rng.geometric(self._leave[regime]), _LONGEST_SPELL)
 
     def _bits(self) -> np.ndarray:
         """Random bits, shape (2, p), uint32."""

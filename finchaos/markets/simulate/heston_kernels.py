@@ -14,12 +14,11 @@ _LEAST_PSI = np.float32(1e-10)
 _LEAST_GAP = np.float32(1e-6)
 """Keeps what is computed and then discarded finite, where a correction does not exist."""
 _SIGN = np.uint32(31)
-_UNIT = 2.0**-32
 
 
 @numba.njit(cache=True, error_model="numpy")
 def euler_step(
-    bits: np.ndarray, law: np.ndarray, dt: float, moved: np.ndarray, variance: np.ndarray
+    bits: np.ndarray, law: np.ndarray, dt: np.float32, moved: np.ndarray, variance: np.ndarray
 ) -> None:
     """Full truncation, in place.
 
@@ -46,7 +45,7 @@ def euler_step(
 
 @numba.njit(cache=True, error_model="numpy")
 def quadratic_step(
-    bits: np.ndarray, law: np.ndarray, dt: float, moved: np.ndarray, variance: np.ndarray
+    bits: np.ndarray, law: np.ndarray, dt: np.float32, moved: np.ndarray, variance: np.ndarray
 ) -> None:
     """The quadratic-exponential scheme, in place; parameters as in :func:`euler_step`.
 
@@ -74,7 +73,7 @@ def quadratic_step(
         pull = _TWO * tilt * a
         left = _ONE - pull
         smooth_extra = _HALF * pull * (b_squared * pull / max(left, _LEAST_GAP) - _ONE)
-        smooth_extra -= _HALF * log32(max(left, _LEAST_GAP))
+        smooth_extra -= _HALF * log32(np.float32(max(left, _LEAST_GAP)))
         # Exponential form.
         heavy_psi = max(psi, _ONE)
         zero = (heavy_psi - _ONE) / (heavy_psi + _ONE)
@@ -93,19 +92,3 @@ def quadratic_step(
         step = exists * fair + (_ONE - exists) * plain
         moved[i] += law[4, i] + step + root * normal32(bits[1, i])
         variance[i] = after
-
-
-@numba.njit(cache=True, error_model="numpy")
-def next_regime(
-    bits: np.ndarray, edges: np.ndarray, by_regime: np.ndarray, regime: np.ndarray, law: np.ndarray
-) -> None:
-    """Draw the next bar's regimes and renew the constants of the paths that change, in place."""
-    for i in range(regime.shape[0]):
-        uniform = bits[i] * _UNIT
-        after = 0
-        for k in range(edges.shape[1]):
-            after += uniform >= edges[regime[i], k]
-        if after != regime[i]:
-            regime[i] = after
-            for c in range(law.shape[0]):
-                law[c, i] = by_regime[c, after]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import numba
 import numpy as np
 from scipy.special import ndtr
 
 from finchaos.core.errors import InputError
-from finchaos.markets.simulate.heston import HestonConfig, initial_state, volume_of
+from finchaos.core.provenance import random_stream
+from finchaos.markets.simulate.bar_file import Description, read_description, write_bars
+from finchaos.markets.simulate.heston import SCHEMES, HestonConfig, initial_state
 from finchaos.markets.simulate.heston_schemes import (
     PSI_SWITCH,
     FullTruncation,
     QuadraticExponential,
     step_for,
 )
-from finchaos.markets.simulate.labelled import SimulatedRows, switches
+from finchaos.markets.simulate.labelled import SimulatedRows, switches, volumes
 
 CHUNK_BARS = 16_384
 Prices = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -72,13 +76,14 @@ class HestonStream:
         prices, variance = self._advance(regime, normal, tail)
         self._row, self._regime = first_row + count, int(regime[-1])
         shown = np.maximum(variance, 0.0)
+        level = shown / self.config.regimes[0].theta
         first, high, low, last = (np.exp(values) for values in prices)
         return SimulatedRows(
             open=first,
             high=high,
             low=low,
             close=last,
-            volume=volume_of(self.config, shown, volume_noise),
+            volume=volumes(self.config.typical_volume, level, volume_noise),
             variance=shown,
             regime=regime,
             switch=switches(regime, before),
@@ -127,6 +132,52 @@ def stream_bars(
     stream = HestonStream(config, rng)
     for start in range(0, n_bars, chunk_bars):
         yield stream.next_bars(min(chunk_bars, n_bars - start))
+
+
+def generate(
+    path: Path,
+    config: HestonConfig,
+    n_bars: int,
+    *,
+    seed: int,
+    stream: str = "generate/heston",
+    chunk_bars: int = CHUNK_BARS,
+) -> Description:
+    """Write one path of any length to a Parquet file, a row group for every stretch.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    config : HestonConfig
+    n_bars, chunk_bars : int
+    seed : int
+    stream : str
+        Name of the random stream.
+
+    Returns
+    -------
+    Description
+        What the file says of itself.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+    MissingDependencyError
+        If pyarrow is not installed.
+    """
+    said = asdict(config)
+    description = Description(
+        simulator="Heston",
+        parameters={**said, "regimes": list(said["regimes"])},
+        scheme=SCHEMES[config.scheme],
+        seed=seed,
+        stream=stream,
+        bars_per_year=config.bars_per_year,
+    )
+    rows = stream_bars(config, n_bars, random_stream(seed, stream), chunk_bars=chunk_bars)
+    write_bars(path, rows, description)
+    return read_description(path)
 
 
 @numba.njit(cache=True)

@@ -153,3 +153,18 @@ def switches(regime: np.ndarray, before: int | None = None) -> np.ndarray:
     if before is not None:
         changed[..., 0] = regime[..., 0] != before
     return changed
+
+
+def volumes(typical: float, level: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Whole volumes that rise with the variance.
+
+    Parameters
+    ----------
+    typical : float
+        Median at level 0.9.
+    level : numpy.ndarray
+        Variance over that of the calmest regime.
+    noise : numpy.ndarray
+        Standard normals, of the same shape.
+    """
+    return np.round(typical * np.exp(0.3 * noise) * (0.1 + level) ** 0.25)

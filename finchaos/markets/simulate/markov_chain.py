@@ -55,9 +55,7 @@ def stationary_law(transition: np.ndarray) -> np.ndarray:
     return np.clip(shares, 0.0, None) / np.clip(shares, 0.0, None).sum()
 
 
-def draw_regimes(
-    transition: np.ndarray, first: np.ndarray, uniform: np.ndarray
-) -> np.ndarray:
+def draw_regimes(transition: np.ndarray, first: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Regimes of every bar, shape (bars, paths), int64.
 
     Parameters

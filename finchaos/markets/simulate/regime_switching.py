@@ -18,7 +18,7 @@ from finchaos.core.bars import Provenance
 from finchaos.core.errors import InputError
 from finchaos.core.provenance import digest
 from finchaos.markets.simulate.bridge import bar_range
-from finchaos.markets.simulate.labelled import SimulatedPaths
+from finchaos.markets.simulate.labelled import SimulatedPaths, volumes
 from finchaos.markets.simulate.markov_chain import (
     checked_transition,
     draw_regimes,
@@ -240,9 +240,8 @@ def simulate(
     tail = np.moveaxis(np.log1p(-for_ranges.random((*shape, config.substeps, 2))), (2, 3), (0, 1))
     high, low, _ = bar_range(first + jump, moves, spread, tail)
     variance = law.variance[regime]
-    level = np.exp(0.3 * for_volume.standard_normal(shape)) * (
-        variance / max(law.variance[0], 1e-12) + 0.1
-    ) ** 0.25
+    level = variance / law.calm_variance
+    volume = volumes(config.typical_volume, level, for_volume.standard_normal(shape))
     prices = {
         "open": first,
         "high": np.maximum(high, np.maximum(first, last)),
@@ -251,7 +250,7 @@ def simulate(
     }
     return SimulatedPaths(
         **{name: np.ascontiguousarray(np.exp(values).T) for name, values in prices.items()},
-        volume=np.ascontiguousarray(np.round(config.typical_volume * level).T),
+        volume=np.ascontiguousarray(volume.T),
         variance=np.ascontiguousarray(variance.T),
         regime=np.ascontiguousarray(regime.T),
         symbol="SWITCHING",
@@ -269,6 +268,7 @@ class _Law:
         self.drift = np.array([(r.log_drift - r.compensation) * dt for r in regimes])
         self.diffusive = np.array([r.volatility**2 * dt for r in regimes])
         self.variance = np.array([r.variance for r in regimes])
+        self.calm_variance = self.variance[0] if self.variance[0] > 0 else 1.0
         self.freedom = np.array([r.degrees_of_freedom or np.inf for r in regimes])
         self.jumps = np.array([r.jump_intensity * dt for r in regimes])
         self.jump_mean = np.array([r.jump_mean for r in regimes])
