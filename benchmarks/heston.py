@@ -87,8 +87,8 @@ def _terminal(options: Options, sizes: Sizes) -> Table:
         (
             f"call at {STRIKE:g} by QuantLib's closed form {truth:.4f}; all sides within "
             f"{_ERRORS:g} standard errors",
-            f"one thread each; QuantLib {QuantLib.__version__}; kappa 3, theta 0.16, vol of vol 0.9, "
-            "rho -0.7",
+            f"one thread each; QuantLib {QuantLib.__version__}; kappa 3, theta 0.16, "
+            "vol of vol 0.9, rho -0.7",
         ),
     )
 

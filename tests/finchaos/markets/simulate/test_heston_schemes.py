@@ -1,4 +1,4 @@
-"""The quadratic-exponential scheme against closed forms, and beside Euler's where that is biased."""
+"""The quadratic-exponential scheme against closed forms, beside Euler's where that is biased."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_variance_without_noise_is_followed_exactly(rho: float) -> None:
 
 
 def test_a_price_whose_mean_a_step_cannot_keep_is_left_uncorrected() -> None:
-    """rho near 1, half a year a step: the correction does not exist; the moments of v still hold."""
+    """rho near 1, five years a step: the correction does not exist; the moments of v hold."""
     law = HestonRegime(0.5, 0.04, 1.0, 0.95, 0.0, 100.0)
     config = HestonConfig(
         (law,), initial_variance=0.3, substeps=1, bars_per_year=0.2, scheme=QUADRATIC

@@ -26,9 +26,7 @@ THREE = (CALM, STRESSED, replace(CALM, theta=0.06, vol_of_vol=1.5, mean_stay_bar
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("regimes", [(CALM, STRESSED), (CALM,), THREE])
 @pytest.mark.parametrize("substeps", [1, 8])
-def test_the_path_is_the_simulators_only_path(
-    scheme: str, regimes: tuple, substeps: int
-) -> None:
+def test_the_path_is_the_simulators_only_path(scheme: str, regimes: tuple, substeps: int) -> None:
     config = HestonConfig(regimes, scheme=scheme, substeps=substeps)
     paths = simulate(config, 1, 1500, random_stream(5, "test.stream"))
     rows = HestonStream(config, random_stream(5, "test.stream")).next_bars(1500)
