@@ -28,7 +28,7 @@ def bridge_extremes(
 
     References
     ----------
-    Borodin and Salminen (2002), Handbook of Brownian Motion, part II, 1.1.8:
+    Glasserman (2004), Monte Carlo Methods in Financial Engineering, section 6.4:
     P(max > m) = exp(-2 (m - start) (m - end) / spread).
     """
     top, bottom = np.sqrt((end - start) ** 2 - 2.0 * spread * tail)

@@ -85,8 +85,8 @@ class QuadraticExponential:
 
     References
     ----------
-    Andersen (2008), Journal of Computational Finance 11(3), sections 3.2 and 4.2: eq. 17-18 for
-    the conditional moments, 23-33 for the two forms, 34-38 and proposition 9 for the price.
+    Andersen (2008), Journal of Computational Finance 11(3): the two forms of the variance by
+    moment matching, and the price with its martingale correction ("QE-M").
     """
 
     def __init__(

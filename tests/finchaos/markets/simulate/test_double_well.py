@@ -123,7 +123,7 @@ def potential(x: np.ndarray | float, mu: float) -> np.ndarray | float:
 
 
 def mean_passage(mu: float, noise: float, start: float, stop: float) -> float:
-    """Mean first passage time by quadrature: Gardiner, Stochastic Methods, eq. 5.5.24."""
+    """Mean first passage time by quadrature, reflecting far to the left."""
     grid = np.linspace(start - 1.2, stop, 40_001)
     weight = 2.0 / noise**2
     below = integrate.cumulative_trapezoid(np.exp(-weight * potential(grid, mu)), grid, initial=0.0)
