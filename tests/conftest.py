@@ -1,10 +1,18 @@
-"""Make the repository root importable, so that tests can share `tests.planted`."""
+"""Make the repository root importable, and judge no example by the clock.
+
+Tests share modules such as `tests.planted`. An example may be the one that compiles a kernel.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
+
+settings.register_profile("finchaos", deadline=None)
+settings.load_profile("finchaos")

@@ -19,8 +19,20 @@ from finchaos.core.bars import Bars, Provenance
 from finchaos.core.errors import InputError
 from finchaos.core.provenance import digest
 from finchaos.markets.sessions import regular_closes
+from finchaos.markets.simulate.bridge import bridge_extremes
+from finchaos.markets.simulate.heston_schemes import (
+    FULL_TRUNCATION,
+    LAW,
+    QUADRATIC_EXPONENTIAL,
+    step_for,
+)
+from finchaos.markets.simulate.labelled import FIRST_DAY, LabelledBars, switches, volumes
 
-FIRST_DAY = "2000-01-03"
+SCHEMES = {
+    FULL_TRUNCATION: "full truncation Euler",
+    QUADRATIC_EXPONENTIAL: "quadratic-exponential",
+}
+"""The schemes by name, and how a provenance note calls them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class HestonRegime:
     mean_stay_bars: float
 
     def __post_init__(self) -> None:
-        values = np.array([self.kappa, self.theta, self.vol_of_vol, self.rho, self.drift])
+        values = np.array([*(getattr(self, name) for name in LAW), self.mean_stay_bars])
         sound = (
             np.isfinite(values).all()
             and self.kappa > 0
@@ -94,10 +106,13 @@ class HestonConfig:
         None draws it from the chain's stationary law.
     bars_per_year : float
     substeps : int
-        Euler steps within a bar. Highs and lows are extremes over these steps and of Brownian
+        Steps within a bar. Highs and lows are extremes over these steps and of Brownian
         bridges between them.
     typical_volume : float
         Median volume of a bar whose variance is the calm regime's theta.
+    scheme : {"full_truncation", "quadratic_exponential"}
+        Euler's scheme, as the reference networks were trained on; or Andersen's, which stays
+        unbiased with coarse steps and where the variance often touches zero.
     """
 
     regimes: tuple[HestonRegime, ...] = (CALM, STRESSED)
@@ -107,6 +122,7 @@ class HestonConfig:
     bars_per_year: float = 252.0
     substeps: int = 8
     typical_volume: float = 1e6
+    scheme: str = FULL_TRUNCATION
 
     def __post_init__(self) -> None:
         positive = (self.initial_price, self.bars_per_year, self.typical_volume)
@@ -125,6 +141,17 @@ class HestonConfig:
                 "substeps >= 1, a variance >= 0 and an existing regime to start from",
                 got=repr(self),
             )
+        if self.scheme not in SCHEMES:
+            raise InputError(
+                "unknown scheme of simulation",
+                expected=" or ".join(SCHEMES),
+                got=repr(self.scheme),
+            )
+
+    @property
+    def dt(self) -> float:
+        """Length of a step within a bar, in years."""
+        return 1.0 / (self.bars_per_year * self.substeps)
 
     @property
     def transition(self) -> np.ndarray:
@@ -194,11 +221,16 @@ class HestonPaths:
                 seed=self.seed,
                 notes=(
                     f"path {path}",
-                    f"full truncation Euler, {config.substeps} steps a bar",
+                    f"{SCHEMES[config.scheme]}, {config.substeps} steps a bar",
                     f"parameters {digest(law)[:16]}",
                 ),
             ),
         )
+
+    def labelled(self, path: int) -> LabelledBars:
+        """One path as Bars, with regimes, variances and the points where the regime switched."""
+        regime = self.regime[path]
+        return LabelledBars(self.bars(path), regime, self.variance[path], switches(regime))
 
 
 def simulate(
@@ -209,7 +241,7 @@ def simulate(
     *,
     seed: int | None = None,
 ) -> HestonPaths:
-    """Draw independent paths by the full truncation Euler scheme.
+    """Draw independent paths by the scheme that the market names.
 
     Parameters
     ----------
@@ -229,7 +261,8 @@ def simulate(
     References
     ----------
     Heston (1993), Review of Financial Studies 6(2), eq. 1-4. Lord, Koekkoek and van Dijk (2010),
-    Quantitative Finance 10(2), table 1, "full truncation".
+    Quantitative Finance 10(2), table 1, "full truncation". Andersen (2008), Journal of
+    Computational Finance 11(3), "QE-M".
 
     Examples
     --------
@@ -272,27 +305,10 @@ class _State:
 
     def __init__(self, config: HestonConfig, n_paths: int, rng: np.random.Generator) -> None:
         self.config, self.rng, self.n_paths = config, rng, n_paths
-        self._law = {
-            name: np.array([getattr(regime, name) for regime in config.regimes])
-            for name in ("kappa", "theta", "vol_of_vol", "rho", "drift")
-        }
+        self._step = step_for(config.scheme, config.regimes, config.dt)
         self._cumulative = np.cumsum(config.transition, axis=1)
-        if config.initial_regime is None:
-            edges = np.cumsum(config.stationary)
-            self.regime = np.searchsorted(edges[:-1], rng.random(n_paths), side="right")
-        else:
-            self.regime = np.full(n_paths, config.initial_regime)
+        self.regime, self.variance = initial_state(config, n_paths, rng)
         self.log_price = np.full(n_paths, np.log(config.initial_price))
-        self.variance = self._initial_variance()
-
-    def _initial_variance(self) -> np.ndarray:
-        if self.config.initial_variance is not None:
-            return np.full(self.n_paths, self.config.initial_variance)
-        kappa, theta, xi = (self._law[n][self.regime] for n in ("kappa", "theta", "vol_of_vol"))
-        quiet = xi == 0
-        scale = np.where(quiet, 1.0, xi) ** 2 / (2.0 * kappa)
-        drawn = self.rng.gamma(np.where(quiet, 1.0, theta / scale), scale)
-        return np.where(quiet, theta, drawn)
 
     def switch(self) -> None:
         """Draw the next bar's regime."""
@@ -302,30 +318,16 @@ class _State:
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Move through one bar; its log open, high, low and close."""
-        law = {name: values[self.regime] for name, values in self._law.items()}
         steps = self.config.substeps
-        dt = 1.0 / (self.config.bars_per_year * steps)
-        normal = self.rng.standard_normal((steps, 2, self.n_paths)) * np.sqrt(dt)
+        normal = self.rng.standard_normal((steps, 2, self.n_paths))
         tail = np.log1p(-self.rng.random((steps, 2, self.n_paths)))
-        across = np.sqrt(1.0 - law["rho"] ** 2)
         first = self.log_price
         high, low = first, first
         for k in range(steps):
-            held = np.maximum(self.variance, 0.0)
-            vol = np.sqrt(held)
-            shock = law["rho"] * normal[k, 0] + across * normal[k, 1]
             start = self.log_price
-            end = start + (law["drift"] - 0.5 * held) * dt + vol * shock
-            # Maximum and minimum of a Brownian bridge from start to end, by inversion. Each has
-            # its exact law; that the two are drawn independently widens the range slightly.
-            top, bottom = np.sqrt((end - start) ** 2 - 2.0 * held * dt * tail[k])
-            high = np.maximum(high, 0.5 * (start + end + top))
-            low = np.minimum(low, 0.5 * (start + end - bottom))
-            self.variance = (
-                self.variance
-                + law["kappa"] * (law["theta"] - held) * dt
-                + law["vol_of_vol"] * vol * normal[k, 0]
-            )
+            end, self.variance, spread = self._step(self.regime, start, self.variance, normal[k])
+            top, bottom = bridge_extremes(start, end, spread, tail[k])
+            high, low = np.maximum(high, top), np.minimum(low, bottom)
             self.log_price = end
         last = self.log_price
         return (
@@ -337,6 +339,25 @@ class _State:
 
     def traded(self) -> np.ndarray:
         """Volume of the bar: log-normal, rising with volatility."""
-        level = np.maximum(self.variance, 0.0) / self._law["theta"][0]
         noise = self.rng.standard_normal(self.n_paths)
-        return np.round(self.config.typical_volume * np.exp(0.3 * noise) * (0.1 + level) ** 0.25)
+        level = np.maximum(self.variance, 0.0) / self.config.regimes[0].theta
+        return volumes(self.config.typical_volume, level, noise)
+
+
+def initial_state(
+    config: HestonConfig, n_paths: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regime and variance before the first bar, shape (p,) each."""
+    if config.initial_regime is None:
+        edges = np.cumsum(config.stationary)
+        regime = np.searchsorted(edges[:-1], rng.random(n_paths), side="right")
+    else:
+        regime = np.full(n_paths, config.initial_regime)
+    if config.initial_variance is not None:
+        return regime, np.full(n_paths, config.initial_variance)
+    law = {name: np.array([vars(one)[name] for one in config.regimes]) for name in LAW}
+    kappa, theta, xi = (law[name][regime] for name in ("kappa", "theta", "vol_of_vol"))
+    quiet = xi == 0
+    scale = np.where(quiet, 1.0, xi) ** 2 / (2.0 * kappa)
+    drawn = rng.gamma(np.where(quiet, 1.0, theta / scale), scale)
+    return regime, np.where(quiet, theta, drawn)
