@@ -10,9 +10,9 @@ from finchaos.core.bars import Bars, Provenance
 from finchaos.core.errors import InputError
 from finchaos.core.provenance import digest
 from finchaos.markets.sessions import SESSION_MINUTES, SESSIONS_PER_YEAR, regular_closes
+from finchaos.markets.simulate.labelled import FIRST_DAY, switches
 from finchaos.markets.simulate.order_book import OrderBookRun
 
-FIRST_DAY = "2000-01-03"
 SESSION_SECONDS = 60 * SESSION_MINUTES
 
 
@@ -92,8 +92,7 @@ def book_bars(run: OrderBookRun, bar_seconds: float = 60.0) -> BookBars:
         bars_per_year=bars_per_year,
         provenance=_provenance(run),
     )
-    switch = np.append(False, regime[1:] != regime[:-1])
-    return BookBars(bars, regime, switch, bought)
+    return BookBars(bars, regime, switches(regime), bought)
 
 
 def _aggregate(
