@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from finchaos.ssm.once import differentiable_once
 from finchaos.ssm.ssd_reference import Recurrence, sequential_ssd, stack_states
 
 CHUNK_STEPS = 32
@@ -91,11 +91,11 @@ class _ChunkedRecurrence(torch.autograd.Function):
         return y, state.clone(), before
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x = ctx.saved_tensors[0]
-        with torch.autocast(x.device.type, enabled=False):
-            return (*_gradients(*ctx.saved_tensors, *grads), None)
+        saved = ctx.saved_tensors
+        with torch.autocast(saved[0].device.type, enabled=False):
+            return (*_gradients(*saved, *grads), None)
 
 
 def _gradients(

@@ -41,10 +41,12 @@ def run_compiled(
     Raises
     ------
     InputError
-        If a state is one of another configuration, batch or type, or holds NaN or infinity, or
-        the lengths do not fit.
+        If a state is one of another configuration, batch or type, a weight or a state holds NaN or
+        infinity, or the lengths do not fit.
     """
     refuse_tangents({"x": x})
+    named = zip(layer.kernel.weights, weights, strict=True)
+    check_finite({f"the layer's weight {name}": weight for name, weight in named})
     check_lengths(lengths, *x.shape[:2])
     if state is not None:
         _check_state(layer, x, state)

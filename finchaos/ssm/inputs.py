@@ -6,6 +6,7 @@ of a call. Values are not looked at while a program is traced or exported.
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -147,7 +148,7 @@ def check_finite(tensors: Named) -> None:
         return
     for name, tensor in tensors.items():
         # A finite sum has finite terms only, and costs one reading. Else look at each.
-        if tensor is None or bool(torch.isfinite(tensor.detach().sum())):
+        if tensor is None or isfinite(tensor.detach().sum().item()):
             continue
         bad = ~torch.isfinite(tensor.detach())
         if bool(bad.any()):

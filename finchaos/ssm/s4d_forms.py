@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import scipy.fft
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from finchaos.ssm.once import differentiable_once
 from finchaos.ssm.s4d_kernel import Modes, as_complex, as_real, kernel_of, powers
 
 FORMS = ("chunked", "fft")
@@ -169,7 +169,7 @@ class _Convolution(torch.autograd.Function):
         return torch.fft.irfft(spectra[0] * spectra[1], length)[..., :steps]
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         u, kernel = ctx.saved_tensors
         steps, length = grad.shape[-1], ctx.length

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from finchaos.ssm.once import differentiable_once
 from finchaos.ssm.reference import stack_states
 
 CHUNK_STEPS = 32
@@ -70,7 +70,7 @@ class _Recurrence(torch.autograd.Function):
         return y, state
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         grad_y, carried = grads
         u, delta, A, B, C, kept = ctx.saved_tensors

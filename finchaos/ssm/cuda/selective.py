@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu, softplus
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.cuda.packages import given, kernels
 from finchaos.ssm.inputs import ScanOutput, padding, values_are_known
+from finchaos.ssm.once import differentiable_once
 from finchaos.ssm.reference import stack_states
 
 MOST_STATES = 256
@@ -141,7 +141,7 @@ class _LastState(torch.autograd.Function):
         return last.view_as(last)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[1:6]
         inputs = [

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.cuda.packages import given, kernels
 from finchaos.ssm.inputs import ScanOutput, padding
+from finchaos.ssm.once import differentiable_once
 from finchaos.ssm.ssd_reference import stack_states
 
 CHUNK_STEPS = 64
@@ -130,7 +130,7 @@ class _ChunkScan(torch.autograd.Function):
         return y.detach(), last.detach()
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         leaves = [x for x in ctx.inner if x is not None and x.requires_grad]
         with kernels().full_products(), torch.autocast(grads[0].device.type, enabled=False):

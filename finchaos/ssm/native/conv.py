@@ -11,6 +11,7 @@ from torch import Tensor
 
 from finchaos.ssm.inputs import parameter_dtype, refuse_tangents
 from finchaos.ssm.native.library import address, run, with_dense_rows
+from finchaos.ssm.once import refuse_second
 
 _TENSORS = ("weight", "bias", "before", "lengths", "y", "last", "grad_y", "grad_last")
 _GRADIENTS = ("x", "weight", "bias", "before")
@@ -121,6 +122,7 @@ def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> Any:
 
 
 _conv.register_autograd(_backward, setup_context=_set_up)
+_conv_backward.register_autograd(refuse_second)
 
 
 def causal_conv(

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from finchaos.ssm.native.library import address, lanes, run, use_lanes
 from finchaos.ssm.native.walk import chunks
+from finchaos.ssm.once import differentiable_once
 
 _STATES = ("conv_before", "before")
 _COMMON = [
@@ -136,7 +136,7 @@ class _Function(torch.autograd.Function):
         return made["y"], made["conv_last"], made["last"]
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, conv_before, before, lengths, saved, checkpoints, *weights = ctx.saved_tensors
         given = {"conv_before": conv_before, "before": before, "lengths": lengths}

@@ -14,6 +14,7 @@ from finchaos.core.errors import InputError
 from finchaos.ssm.inputs import ScanOutput, parameter_dtype, refuse_tangents
 from finchaos.ssm.native.library import lanes, padded, run, use_lanes
 from finchaos.ssm.native.walk import Call, Walk, chunks
+from finchaos.ssm.once import refuse_second
 
 _MOVING = ("u", "delta", "z", "B", "C")
 _GRADIENTS = (*_MOVING, "A", "skip", "bias", "before")
@@ -179,6 +180,7 @@ def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, grad_states: Tensor, 
 
 
 _scan.register_autograd(_backward, setup_context=_set_up)
+_scan_backward.register_autograd(refuse_second)
 
 
 def selective_scan(

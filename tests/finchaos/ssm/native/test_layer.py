@@ -215,15 +215,6 @@ def test_padded_steps_are_zero_and_take_no_gradient(kind: Kind, backend: str) ->
 
 
 @every_kind
-def test_a_gradient_of_the_gradient_is_refused(kind: Kind) -> None:
-    layer = layer_of(kind, "cpu")
-    x = inputs_of(layer, 1, 5)["x"].requires_grad_()
-    (gradient,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
-
-
-@every_kind
 def test_frozen_weights_get_no_gradient_and_leave_the_others(kind: Kind) -> None:
     whole = layer_of(kind, "cpu")
     x = inputs_of(whole, 2, 40)["x"]

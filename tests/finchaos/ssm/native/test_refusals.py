@@ -13,7 +13,7 @@ from finchaos.core.errors import InputError
 from finchaos.ssm import Mamba2Block
 from finchaos.ssm.native import use_lanes
 from tests.finchaos.ssm.native.layers import BLOCKS, Kind, layer_of, mixer_of
-from tests.finchaos.ssm.native.tensors import KERNELS, LANES, SCANS, Kernel, conv, conv_tensors, ssd
+from tests.finchaos.ssm.native.tensors import KERNELS, SCANS, Kernel, conv, conv_tensors, ssd
 
 Spoil = Callable[[torch.Tensor], torch.Tensor]
 
@@ -252,22 +252,17 @@ def test_a_layer_refuses_lengths_outside_the_sequence(kind: Kind, lengths: list[
 
 
 @every_block
-@pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("variant", [{}, {"dt_limit": (0.005, 0.05)}, {"rmsnorm": False}], ids=str)
-def test_a_weight_that_is_not_a_number_never_becomes_one(
-    kind: Kind, lanes: int, dtype: torch.dtype, variant: dict[str, Any]
-) -> None:
+def test_a_weight_that_is_not_a_number_is_refused(kind: Kind, variant: dict[str, Any]) -> None:
     """The kernels compare and cut to ranges; what training broke must still show."""
     sizes = variant if kind is Mamba2Block else {}
-    x = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
-    names = [name for name, _ in layer_of(kind, "cpu", **sizes).named_parameters()]
-    for name in names:
-        layer = layer_of(kind, "cpu", **sizes).to(dtype)
-        with torch.no_grad(), use_lanes(lanes):
+    x = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for name, _ in layer_of(kind, "cpu", **sizes).named_parameters():
+        layer = layer_of(kind, "cpu", **sizes)
+        with torch.no_grad():
             layer.get_parameter(name).view(-1)[1] = math.nan
-            y, _ = layer(x)
-        assert not torch.isfinite(y).all(), name
+        with pytest.raises(InputError, match=r"the layer's weight \w+ holds \d+ values"):
+            layer(x)
 
 
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)

@@ -208,16 +208,6 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(run, tuple(tensors.values()))
 
 
-@every_kernel
-def test_a_gradient_of_the_gradient_is_refused(name: str) -> None:
-    kernel = KERNELS[name]
-    given_tensors = leaves(kernel.make(1, 5), torch.float64)
-    y = kernel.run(given_tensors)["y"]
-    (gradient,) = torch.autograd.grad(y.square().sum(), given_tensors[kernel.x], create_graph=True)
-    with pytest.raises(RuntimeError, match=r"backward|differentiable"):
-        gradient.sum().backward()
-
-
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [(name, wanted) for name, kernel in SCANS.items() for wanted in kernel.make(1, 1)],
