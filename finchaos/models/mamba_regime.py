@@ -1,8 +1,9 @@
-"""The network of ``mamba_regime``: scaled features to latents, and heads that read the variance.
+"""The network of ``mamba_regime``: scaled features to latents, and heads that read them.
 
-Mamba blocks summarise the past of the features in a few latents. During pre-training on simulated
-bars one head tracks the variance that Heston's model hides; another forecasts the variance of the
-bars ahead, on simulated and on real bars alike. Regimes are found among the latents.
+Mamba blocks summarise the past of the features in a few latents. On simulated bars one head tracks
+the variance that Heston's model hides and one says which regime drives it; another forecasts the
+variance of the bars ahead, on simulated and on real bars alike. Regimes are found among the
+latents.
 """
 
 from __future__ import annotations
@@ -72,11 +73,14 @@ class Outputs:
         Standardised log of the present variance.
     forecast : torch.Tensor, shape (b, t, h)
         Standardised log of the mean variance over each horizon ahead.
+    stress : torch.Tensor, shape (b, t, 1)
+        Log odds that the regime is the stressed one.
     """
 
     latents: Tensor
     variance: Tensor
     forecast: Tensor
+    stress: Tensor
 
     @property
     def targets(self) -> Tensor:
@@ -105,7 +109,14 @@ class MambaRegimeNetwork(nn.Module):
         self.to_latents = nn.Linear(config.d_model, config.d_latent)
         self.variance_head = nn.Linear(config.d_latent, 1)
         self.forecast_head = nn.Linear(config.d_latent, len(config.horizons))
-        for layer in (self.embed, self.to_latents, self.variance_head, self.forecast_head):
+        self.stress_head = nn.Linear(config.d_latent, 1)
+        for layer in (
+            self.embed,
+            self.to_latents,
+            self.variance_head,
+            self.forecast_head,
+            self.stress_head,
+        ):
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             nn.init.zeros_(layer.bias)
@@ -153,7 +164,12 @@ class MambaRegimeNetwork(nn.Module):
     def forward(self, x: Tensor) -> Outputs:
         """Latents and what the heads read from them, for features of shape (b, t, f)."""
         latents = self.latents(x)
-        return Outputs(latents, self.variance_head(latents), self.forecast_head(latents))
+        return Outputs(
+            latents,
+            self.variance_head(latents),
+            self.forecast_head(latents),
+            self.stress_head(latents),
+        )
 
 
 def new_network(config: Config, seed: int) -> MambaRegimeNetwork:
