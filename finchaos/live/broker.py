@@ -248,9 +248,7 @@ class PaperBroker:
             at.open, at.closed = False, True
         return []
 
-    def _restore_fraction(
-        self, ts: int, price: float, equity: float, due: bool
-    ) -> list[PaperFill]:
+    def _restore_fraction(self, ts: int, price: float, equity: float, due: bool) -> list[PaperFill]:
         """The arithmetic of the backtest's account, operation by operation."""
         at, before, cost = self._at, self._at.units, 0.0
         rules, fills = self.rules, list[PaperFill]()

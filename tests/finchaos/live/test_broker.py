@@ -51,8 +51,7 @@ def test_a_kept_fraction_gives_the_ledger_of_the_backtest_bit_for_bit(
     for name in ("equity", "exposure", "units", "cash", "costs"):
         assert np.array_equal(column(rows, name), getattr(ledger, name)), name
     stamps = [
-        (fill.decided.as_unit("ns").value, fill.filled.as_unit("ns").value)
-        for fill in ledger.fills
+        (fill.decided.as_unit("ns").value, fill.filled.as_unit("ns").value) for fill in ledger.fills
     ]
     assert [(fill.decided, fill.filled) for fill in fills] == stamps
     assert len(stamps) > 50
