@@ -61,20 +61,20 @@ class Record:
     kind : Kind
     ts : int
         Nanoseconds since 1970 UTC.
-    values : tuple of float, length 5
+    numbers : tuple of float, length 5
         Open, high, low, close, volume; NaN where the kind has none.
     text : str
     """
 
     kind: Kind
     ts: int
-    values: tuple[float, ...] = NO_VALUES
+    numbers: tuple[float, ...] = NO_VALUES
     text: str = ""
 
     def packed(self) -> bytes:
         """The 128 bytes of the record."""
         row = np.zeros((), RECORD)
-        row["kind"], row["ts"], row["values"] = self.kind, self.ts, self.values
+        row["kind"], row["ts"], row["values"] = self.kind, self.ts, self.numbers
         row["text"] = shortened(self.text).encode()
         row["crc"] = _crc(row.tobytes())
         return row.tobytes()
@@ -121,6 +121,8 @@ class BarStore:
         ------
         InputError
             If there is one already.
+        StorageError
+            If the disk does not take it; there is none then.
         """
         if path.exists():
             raise InputError(f"{path} exists already", remedy="open it, or choose another folder")
@@ -138,7 +140,10 @@ class BarStore:
         rows["ts"] = history.index.as_unit("ns").asi8
         rows["values"] = np.column_stack([getattr(history, name) for name in BAR_FIELDS])
         rows["crc"] = [_crc(row.tobytes()) for row in rows]
-        write_atomic(path, header.ljust(HEADER_BYTES - 1) + b"\n" + rows.tobytes())
+        try:
+            write_atomic(path, header.ljust(HEADER_BYTES - 1) + b"\n" + rows.tobytes())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written", got=str(error)) from error
         return cls(path, sync=sync)
 
     def __len__(self) -> int:

@@ -189,7 +189,7 @@ class Engine:
             self._recent.append((ts, values))
 
     def _bar(self, record: Record) -> list[Entry]:
-        ts, values = record.ts, record.values
+        ts, values = record.ts, record.numbers
         if (ts, values) in self._recent:
             return [{"event": "duplicate", "ts": _iso(ts)}]
         self._refused = 0

@@ -9,7 +9,7 @@ nothing is done twice.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -69,8 +69,8 @@ class Rules:
     guard : GuardRules
     """
 
-    broker: BrokerRules = BrokerRules()
-    guard: GuardRules = GuardRules()
+    broker: BrokerRules = field(default_factory=BrokerRules)
+    guard: GuardRules = field(default_factory=GuardRules)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tests.planted.markets import regime_switching_bars
 from tests.planted.volatility_regime import VolatilityRegime
 
 START = 300
+HISTORY = 440
 RULES = Rules(
     BrokerRules(capital=1e6, commission_bps=5.0, half_spread_bps=2.0, participation=0.05),
     GuardRules(),
@@ -34,7 +35,7 @@ def planted_market() -> Bars:
 def mamba() -> tuple[MambaRegime, Bars, Bars]:
     """Model, history, and bars to trade."""
     bars = market()
-    return trained(), bars.rows(0, 700), bars.rows(700, 820)
+    return trained(), bars.rows(0, HISTORY), bars.rows(HISTORY, HISTORY + 120)
 
 
 def journal(folder: Path, event: str = "") -> list[dict[str, Any]]:
