@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -123,7 +123,9 @@ class WebSocketFeed:
         while failures < self._backoff.attempts:
             try:
                 async with self._connection(library) as socket:
-                    await socket.send(json.dumps({"subscribe": self._symbol, "after": after}))
+                    # A server may have closed already; what it sent before is read all the same.
+                    with suppress(library.exceptions.ConnectionClosed):
+                        await socket.send(json.dumps({"subscribe": self._symbol, "after": after}))
                     number: int | None = None
                     while True:
                         event = await self._next(socket)

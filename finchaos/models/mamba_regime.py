@@ -181,16 +181,20 @@ class LatentReplay:
     ----------
     network : MambaRegimeNetwork
         Its weights are copied.
+    backend : str
+        What steps the blocks, see :func:`finchaos.ssm.streaming.compile_stream`.
     """
 
-    def __init__(self, network: MambaRegimeNetwork) -> None:
+    def __init__(self, network: MambaRegimeNetwork, backend: str = "auto") -> None:
         def weights(value: Tensor) -> np.ndarray:
             return np.array(value.detach().cpu().numpy().T, dtype=np.float64, order="C")
 
         self._embed = (weights(network.embed.weight), weights(network.embed.bias))
         self._norm = weights(network.norm.weight)
         self._out = (weights(network.to_latents.weight), weights(network.to_latents.bias))
-        self._blocks = compile_stream(copy.deepcopy(block).double() for block in network.blocks)
+        self._blocks = compile_stream(
+            (copy.deepcopy(block).double() for block in network.blocks), backend=backend
+        )
         self._count = len(network.blocks)
 
     def fresh(self) -> LatentReplay:
