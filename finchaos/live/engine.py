@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from finchaos.core.bars import BAR_FIELDS, Bar, Bars
@@ -153,7 +154,8 @@ class Engine:
             "switch": take(self.switch),
             "broker": self.broker.state(),
             "last": None if self.last is None else asdict(self.last),
-            "recent": list(self._recent),
+            "recent_ts": np.array([ts for ts, _ in self._recent], dtype=np.int64),
+            "recent_numbers": np.array([numbers for _, numbers in self._recent]),
             "refused": self._refused,
             "broken": self._broken,
             "stream": self._stream.state() if self.resumable else None,
@@ -173,11 +175,12 @@ class Engine:
             self.broker.restore(state["broker"])
             self.last = None if state["last"] is None else AccountRow(**state["last"])
             self._recent.clear()
-            self._recent.extend((ts, tuple(values)) for ts, values in state["recent"])
+            recent = zip(state["recent_ts"].tolist(), state["recent_numbers"].tolist(), strict=True)
+            self._recent.extend((ts, tuple(numbers)) for ts, numbers in recent)
             self._refused, self._broken = int(state["refused"]), str(state["broken"])
             self._stream = self._subject.open()
             self._stream.restore(state["stream"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError("a saved session is damaged", got=repr(error)) from error
 
     def _prime(self) -> None:

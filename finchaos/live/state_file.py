@@ -21,6 +21,7 @@ from finchaos.core.provenance import sha256
 
 FORMAT, VERSION = "finchaos.live_state", 1
 _KINDS = "biuf"
+_SCALARS = frozenset((type(None), bool, int, float, str))
 
 
 def save_state(path: Path, content: dict[str, Any], *, sync: bool = True) -> None:
@@ -93,6 +94,8 @@ def _write_renamed(path: Path, data: bytes) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):

@@ -177,7 +177,7 @@ def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_bad_line_gives_the_journal_of_a_good_one_but_for_what_was_bad(tmp_path: Path) -> None:
-    """Lost connections, repeated bars, refused frames: decisions, fills and account are the same."""
+    """Lost connections, repeated bars, refused frames: decisions and account are the same."""
     head, rest = BARS.rows(0, START), BARS.rows(START, START + 40)
     run_paper(
         PaperSettings(tmp_path / "file", planted(), FileReplay(rest), head, RULES, sync=False)
