@@ -18,6 +18,7 @@ from finchaos.core.errors import CheckpointError
 
 _PLAIN = (type(None), bool, int, float, str, np.ndarray, np.generic)
 _CONTAINERS = (list, tuple, deque)
+_COMMON = frozenset((bool, int, float, str, np.ndarray))
 
 
 def take(root: object) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def _members(part: object) -> list[tuple[str, Any]]:
 
 
 def _is_value(value: Any) -> bool:
+    if type(value) in _COMMON:
+        return True
     if isinstance(value, _CONTAINERS):
         return all(map(_is_value, value))
     return isinstance(value, _PLAIN)

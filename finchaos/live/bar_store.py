@@ -149,6 +149,11 @@ class BarStore:
     def __len__(self) -> int:
         return self._records
 
+    @property
+    def history_records(self) -> int:
+        """How many records the history takes; it comes first."""
+        return int((self._rows(0, None)["kind"] == Kind.HISTORY).sum())
+
     def append(self, record: Record) -> None:
         """Add a record; it is kept once this returns.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from finchaos.core.errors import CheckpointError, InputError
@@ -217,7 +217,7 @@ class PaperBroker:
 
     def state(self) -> dict[str, Any]:
         """What it remembers."""
-        return asdict(self._at)
+        return dict(vars(self._at))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Remember this and nothing else.

@@ -153,7 +153,7 @@ class Engine:
             "guard": take(self.guard),
             "switch": take(self.switch),
             "broker": self.broker.state(),
-            "last": None if self.last is None else asdict(self.last),
+            "last": None if self.last is None else dict(vars(self.last)),
             "recent_ts": np.array([ts for ts, _ in self._recent], dtype=np.int64),
             "recent_numbers": np.array([numbers for _, numbers in self._recent]),
             "refused": self._refused,
@@ -213,7 +213,7 @@ class Engine:
         return [
             *map(_fill_entry, [*fills, *more]),
             self._decision(ts, target, signal),
-            {"event": "account", "ts": _iso(ts), **asdict(self.last)},
+            {"event": "account", "ts": _iso(ts), **vars(self.last)},
         ]
 
     def _step(self, bar: Bar) -> Signal | None:

@@ -33,6 +33,11 @@ class Resume:
 class Feed(Protocol):
     """Anything that delivers bars in time."""
 
+    @property
+    def symbol(self) -> str:
+        """The instrument; empty where the feed does not know."""
+        ...
+
     def events(self, resume: Resume) -> AsyncGenerator[Event, None]:
         """Everything after ``resume``, until the feed ends.
 
@@ -61,6 +66,7 @@ class FileReplay:
         if not 0.0 <= seconds_per_bar < math.inf:
             raise InputError("a pace cannot be negative", got=repr(seconds_per_bar))
         self._bars, self._pause = bars, seconds_per_bar
+        self.symbol = bars.symbol if isinstance(bars, Bars) else ""
 
     @classmethod
     def from_file(
@@ -69,6 +75,7 @@ class FileReplay:
         *,
         first_row: int = 0,
         symbol: str | None = None,
+        bars_per_year: float | None = None,
         seconds_per_bar: float = 0.0,
     ) -> FileReplay:
         """Bars of a CSV or Parquet file, from a row on; see :func:`finchaos.markets.load_bars`.
@@ -80,7 +87,7 @@ class FileReplay:
         """
         from finchaos.markets import load_bars
 
-        bars = load_bars(path, symbol=symbol)
+        bars = load_bars(path, symbol=symbol, bars_per_year=bars_per_year)
         return cls(bars.rows(first_row), seconds_per_bar=seconds_per_bar)
 
     async def events(self, resume: Resume) -> AsyncGenerator[Event, None]:

@@ -116,6 +116,12 @@ async def stream(settings: PaperSettings) -> PaperResult:
         liquidation=settings.liquidation,
         sync=settings.sync,
     ) as session:
+        if settings.feed.symbol not in ("", session.symbol):
+            raise InputError(
+                "the feed is of another instrument than the session",
+                expected=session.symbol,
+                got=settings.feed.symbol,
+            )
         async with aclosing(settings.feed.events(session.position_in_feed)) as events:
             async for event in events:
                 session.handle(event)

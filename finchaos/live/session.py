@@ -96,7 +96,7 @@ class PaperSession:
     ) -> None:
         self._subject, self._store, self._folder = subject, store, folder
         self._rules, self._options = rules, options
-        self._first = sum(record.kind is Kind.HISTORY for record in store.records())
+        self._first = store.history_records
         self._failed = ""
         self._history = store.history(self._first)
         self.engine = Engine(subject, self._history, rules.broker, rules.guard, options.liquidation)

@@ -104,7 +104,7 @@ class WebSocketFeed:
                 expected="ws:// or wss://, and stall_s > 0",
                 got=f"{url!r}, {stall_s!r}",
             )
-        self._url, self._symbol, self._stall_s, self._rng = url, symbol, stall_s, rng
+        self._url, self.symbol, self._stall_s, self._rng = url, symbol, stall_s, rng
         self._backoff = backoff or Backoff()
         self._clock = clock or _machine_clock
 
@@ -125,7 +125,7 @@ class WebSocketFeed:
                 async with self._connection(library) as socket:
                     # A server may have closed already; what it sent before is read all the same.
                     with suppress(library.exceptions.ConnectionClosed):
-                        await socket.send(json.dumps({"subscribe": self._symbol, "after": after}))
+                        await socket.send(json.dumps({"subscribe": self.symbol, "after": after}))
                     number: int | None = None
                     while True:
                         event = await self._next(socket)
@@ -164,7 +164,7 @@ class WebSocketFeed:
             frame = await asyncio.wait_for(socket.recv(), self._stall_s)
         except TimeoutError:
             return Silence(self._clock())
-        return read_frame(frame, self._symbol)
+        return read_frame(frame, self.symbol)
 
 
 def _missed(before: int | None, number: int | None) -> int:

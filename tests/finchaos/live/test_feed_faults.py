@@ -279,11 +279,17 @@ def test_what_cannot_run_is_refused(tmp_path: Path) -> None:
         PaperSettings(tmp_path, planted(), FileReplay(BARS), most_bars=0)
 
 
+def test_a_feed_of_another_instrument_is_refused(tmp_path: Path) -> None:
+    other = FileReplay(dataclasses.replace(BARS, symbol="OTHER"))
+    with pytest.raises(InputError, match="another instrument"):
+        run_paper(PaperSettings(tmp_path, planted(), other, BARS.rows(0, START), sync=False))
+
+
 def test_a_file_is_replayed_and_a_run_ends_by_itself(tmp_path: Path) -> None:
     frame = BARS.frame().reset_index(names="ts")
     frame["ts"] = [stamp.isoformat() for stamp in BARS.index]
     frame.to_csv(tmp_path / "bars.csv", index=False)
-    feed = FileReplay.from_file(tmp_path / "bars.csv", first_row=START)
+    feed = FileReplay.from_file(tmp_path / "bars.csv", first_row=START, symbol=BARS.symbol)
     settings = PaperSettings(
         tmp_path / "s", planted(), feed, BARS.rows(0, START), most_bars=7, sync=False
     )
