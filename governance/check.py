@@ -163,15 +163,13 @@ def measured(
     interval: Interval | None = None,
     self_check: Residual | None = None,
     unit: str = "",
-    at_least: bool = False,
     note: str = "",
     **where: str,
 ) -> Evidence:
     """Evidence of one of the check's metrics; ``where`` names the slice.
 
     A value that is not finite becomes evidence with status ``errored``. ``unit`` replaces that of
-    the card for a metric whose unit depends on the slice; ``at_least`` and ``note`` are those of
-    :class:`governance.record.Evidence`.
+    the card for a metric whose unit depends on the slice; ``note`` is said with the value.
     """
     spec = check.card.metric(metric)
     finite = bool(np.isfinite(value))
@@ -184,7 +182,6 @@ def measured(
         status="measured" if finite else "errored",
         reason="" if finite else f"the computed value is {value}",
         value=float(value) if finite else None,
-        at_least=at_least and finite,
         note=note if finite else "",
         interval=interval if finite else None,
         n=n,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from finchaos.core.errors import FinchaosError, InputError, SubjectFault
 from finchaos.core.subject import Subject
@@ -186,23 +186,24 @@ class Stress:
         bound: bool,
         unit: str = "",
         note: str = "",
-        **where: str,
+        **more: str,
     ) -> Evidence:
-        where = {**run.where, **where}
+        where: dict[str, Any] = {**run.where, **more}
         if isinstance(value, str):
             return not_measured(self, name, value, window=run.window, **where)
-        return measured(
+        n = len(run.market)
+        found = measured(
             self,
             name,
             value,
-            n=len(run.market),
+            n=n,
             window=run.window,
             self_check=shown,
             unit=unit,
-            at_least=bound,
             note=note,
             **where,
         )
+        return found.model_copy(update={"at_least": bound and found.value is not None})
 
     def _failure(self, scenario: Scenario, error: FinchaosError) -> Iterator[Evidence]:
         """Evidence that a scenario, or what was left of it, could not be measured."""
