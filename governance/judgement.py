@@ -111,7 +111,8 @@ def _statement(
 ) -> str:
     """One sentence a committee can read: metric, value, unit, interval and limit."""
     metric = rule.metric.replace("_", " ")
-    said = ", ".join(f"{key} {value}" for key, value in where if not _is_digest(value))
+    ordered = sorted(where, key=lambda pair: pair[0] != "scenario")  # what it is about, first
+    said = ", ".join(f"{key} {value}" for key, value in ordered if not _is_digest(value))
     place = f" ({said})" if said else ""
     subject = f"{rule.check.replace('_', ' ').capitalize()}: {metric}{place}"
     if verdict == "not_assessed" or item is None or item.value is None:

@@ -32,7 +32,7 @@ from governance.statistics.crisis_response import (
 from governance.unseen_model import Trained, unseen_model
 
 Clock = Literal["daily", "held through the day", "one bar a minute", "intraday"]
-FLAT = "flat before the event: nothing was at risk"
+FLAT = "flat before the event: nothing was at risk when it began"
 """Why what a model survived without holding anything is no evidence that it survives."""
 SPARE_BARS = 42
 """Bars a warm-up has beyond those of the model card, at least."""
@@ -142,9 +142,8 @@ class StressRun:
         """That nothing was held before the event, and what was lost; empty if something was."""
         if self.response.exposure_before > 0.0:
             return ""
-        lost = amount(self.response.loss, "fraction")
-        market = amount(self.response.loss - self.response.excess_loss, "fraction")
-        return f"{FLAT} (lost {lost} where the market lost {market})"
+        market = _change(self.response.loss - self.response.excess_loss)
+        return f"{FLAT} ({_change(self.response.loss)} where the market {market})"
 
 
 def stress_runs(
@@ -178,6 +177,10 @@ def stress_runs(
     for seed in scenario.reconstruction.seeds if scenario.reconstruction else ():
         replay = show(scenario, seed, warmup, note)
         yield _run(context, scenario, trained, replay, settings, clock, (seed,))
+
+
+def _change(loss: float) -> str:
+    return f"{'gained' if loss < 0.0 else 'lost'} {amount(abs(loss), 'fraction')}"
 
 
 def _recorded_signals_cannot(model: Subject, path: str) -> None:

@@ -302,7 +302,7 @@ def _place(where: Mapping[str, str]) -> str:
     """A slice in words, without digests: they tell a reader nothing."""
     return ", ".join(
         f"{lower_words(key)} {value}"
-        for key, value in where.items()
+        for key, value in sorted(where.items(), key=lambda pair: pair[0] != "scenario")
         if short_digest(value) == value
     )
 

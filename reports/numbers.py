@@ -215,7 +215,7 @@ def trained(window: Window, sample: str = "") -> str:
     Examples
     --------
     >>> trained(Window(start="2016-10-28", end="2018-12-31", trained_until="2016-10-13"))
-    'model trained before it, to 2016-10-13'
+    'trained before it, to 2016-10-13'
     >>> trained(Window(start="2006-01-03", end="2018-12-31", trained_until="2016-10-13",
     ...     refitted=True))
     'each fold by a model trained only on bars before that fold, the last to 2016-10-13'
@@ -226,9 +226,9 @@ def trained(window: Window, sample: str = "") -> str:
     if window.refitted:
         return f"each fold by a model trained only on bars before that fold, the last to {until}"
     if window.trained_until <= window.start:
-        return f"model trained before it, to {until}"
+        return f"trained before it, to {until}"
     bars = {"out": ", on no bar of it", "in": ", on bars of it too"}.get(sample, "")
-    return f"model trained to {until}{bars}"
+    return f"trained to {until}{bars}"
 
 
 def _minute(stamp: str) -> str:

@@ -78,6 +78,9 @@ def with_fields(report: bytes, page: bytes, at: dt.datetime) -> bytes:
     try:
         update: Any = IncrementalPdfFileWriter(io.BytesIO(report))
         update._meta.created = at
+        info = update.trailer.get("/Info", None)
+        if info is not None and "/CreationDate" not in info:
+            info[pdf.NameObject("/CreationDate")] = pdf.pdf_date(at)
         drawn = update.import_page_as_xobject(PdfFileReader(io.BytesIO(page)))
     except Exception as error:  # pyHanko has no common base for what a damaged file raises
         raise IntegrityError(

@@ -153,7 +153,9 @@ def test_coming_through_with_nothing_at_risk_is_no_evidence():
     assert len(silent) == 1 + len(load_scenario("gfc_2008").expectations)
     for item in silent:
         assert item.status == "skipped"
-        assert item.reason.startswith("flat before the event: nothing was at risk (lost 0 % where")
+        assert item.reason.startswith(
+            "flat before the event: nothing was at risk when it began (lost 0 %"
+        )
     unmeasured = next(e for e in found if e.metric == "expectations_unmeasured")
     assert unmeasured.value == len(silent) - 1
     assert unmeasured.note == "nothing was at risk in gfc_2008"

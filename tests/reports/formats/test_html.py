@@ -99,7 +99,7 @@ def test_order_is_verdict_findings_coverage_checks_appendix(small: Page) -> None
     text = small.text
     verdict = text[: text.index("2 Findings by severity", text.index("Sign-off"))]
     assert verdict.index("mamba_regime") < verdict.index("Closed") < verdict.index("Sign-off")
-    assert "This copy is not signed." in verdict
+    assert "Nobody had signed when these pages were rendered." in verdict
     assert "Pending" not in verdict
 
 

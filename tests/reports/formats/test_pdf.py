@@ -37,7 +37,7 @@ def test_first_page_carries_the_verdict(data: bytes) -> None:
     first = words(pypdf.PdfReader(io.BytesIO(data)).pages[0])
     for wanted in (
         "mamba_regime 0.4.2", "Gate: Closed, inconclusive", "SR 26-2", "active",
-        "Reasons for the gate", "Worst findings", "A. Łukasik", "Approved with conditions",
+        "Reasons for the gate", "Prohibited use", "A. Łukasik", "Approved with conditions",
         "Pending", "DEMO TRUST", "21 November 2026", TINY.run.digest[:12],
     ):  # fmt: skip
         assert wanted in first, wanted
@@ -128,7 +128,7 @@ def test_a_signed_rendering_is_dated_by_its_last_signature() -> None:
     assert "Last signed 20 November 2026" in first
     for wanted in ("B. Okafor", "Validator", "2026-11-20 16:05 UTC", "Pending"):
         assert wanted in first
-    assert "not signed" not in first
+    assert "Nobody had signed" not in first
     made = reader.metadata and reader.metadata.creation_date
     assert made == datetime(2026, 11, 20, 16, 5, tzinfo=UTC)
 
