@@ -19,11 +19,12 @@ def amount(value: float, unit: str, *, at_least: bool = False) -> str:
     Examples
     --------
     >>> amount(0.351, "fraction of capital"), amount(63.0, "bars", at_least=True)
-    ('35.1 % of capital', '>= 63 bars')
+    ('35.1 % of capital', 'at least 63 bars')
     >>> amount(1.0, "bars"), amount(0.233, "ratio p.a.")
     ('1 bar', '0.233 p.a.')
     """
     kind, _, rest = unit.partition(" ")
+    value += 0.0  # no minus before zero
     if kind in ("fraction", "share"):
         said = f"{100 * value:.4g} % {rest}"
     elif kind == "ratio":
@@ -31,7 +32,7 @@ def amount(value: float, unit: str, *, at_least: bool = False) -> str:
     else:
         one = abs(value) == 1 and unit in ("bars", "trips", "rows", "expectations")
         said = f"{value:.4g} {unit[:-1] if one else unit}"
-    return f"{'>= ' if at_least else ''}{said.rstrip()}"
+    return f"{'at least ' if at_least else ''}{said.rstrip()}"
 
 
 def limit(threshold: Threshold, unit: str) -> str:

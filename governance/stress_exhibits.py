@@ -10,7 +10,8 @@ from governance.statistics.crisis_response import Delay
 from governance.statistics.performance import wealth
 from governance.stress_run import FLAT, StressRun
 
-NEVER = ">=: not by the end of the window."
+NEVER = "\N{GREATER-THAN OR EQUAL TO}: a lower bound, as it had not come by the end of the window."
+_AT_LEAST = "\N{GREATER-THAN OR EQUAL TO} "
 
 
 def path_exhibit(check: str, run: StressRun) -> Exhibit:
@@ -223,13 +224,13 @@ def _market(run: StressRun) -> float:
 def _waited(delay: Delay | None) -> str:
     if delay is None:
         return "not applicable"
-    return str(delay.bars) if delay.happened else f">= {delay.bars}"
+    return str(delay.bars) if delay.happened else f"{_AT_LEAST}{delay.bars}"
 
 
 def _said(value: float | str, unit: str, bound: bool) -> str:
     if isinstance(value, str):
         return value
-    return amount(value, unit, at_least=bound and value != 0.0)
+    return f"{_AT_LEAST if bound and value != 0.0 else ''}{amount(value, unit)}"
 
 
 def _trained(run: StressRun) -> str:

@@ -190,7 +190,8 @@ class Stress:
     ) -> Evidence:
         where: dict[str, Any] = {**run.where, **more}
         if isinstance(value, str):
-            return not_measured(self, name, value, window=run.window, **where)
+            silent = not_measured(self, name, value, window=run.window, **where)
+            return silent.model_copy(update={"unit": unit or silent.unit})
         n = len(run.market)
         found = measured(
             self,

@@ -113,7 +113,7 @@ def test_a_lower_bound_and_a_note_are_said(tmp_path):
     )
     (finding,) = policy(tmp_path).judge([found]).findings
     assert finding.statement == (
-        "Walk forward: sharpe is >= -3 bars (waited 63 bars), which breaches the limit: "
+        "Walk forward: sharpe is at least -3 bars (waited 63 bars), which breaches the limit: "
         "at least 0 bars"
     )
 

@@ -192,11 +192,11 @@ def test_a_wait_that_did_not_end_is_a_lower_bound_everywhere():
     )
     assert short.at_least
     assert short.unit == "bars"
-    assert short.note.startswith(f"bars to derisk >= {wait.value:g} bars, expected at most")
+    assert short.note.startswith(f"bars to derisk at least {wait.value:g} bars, expected at most")
     tables = {item.name: item for item in found.exhibits}
-    assert column(tables["summary"], "bars to de-risk") == (f">= {wait.value:g}",)
+    assert column(tables["summary"], "bars to de-risk") == (f"≥ {wait.value:g}",)
     row = column(tables["expectations"], "metric").index("bars to derisk")
-    assert column(tables["expectations"], "observed")[row] == f">= {wait.value:g} bars"
+    assert column(tables["expectations"], "observed")[row] == f"≥ {wait.value:g} bars"
     loss = next(e for e in found.evidence if e.metric == "loss")
     assert not loss.at_least
 
