@@ -77,10 +77,7 @@ def with_fields(report: bytes, page: bytes, at: dt.datetime) -> bytes:
     page_object: Any = writer.PageObject
     try:
         update: Any = IncrementalPdfFileWriter(io.BytesIO(report))
-        update._meta.created = at
-        info = update.trailer.get("/Info", None)
-        if info is not None and "/CreationDate" not in info:
-            info[pdf.NameObject("/CreationDate")] = pdf.pdf_date(at)
+        _date(update, at)
         drawn = update.import_page_as_xobject(PdfFileReader(io.BytesIO(page)))
     except Exception as error:  # pyHanko has no common base for what a damaged file raises
         raise IntegrityError(
@@ -107,6 +104,17 @@ def with_fields(report: bytes, page: bytes, at: dt.datetime) -> bytes:
     out = io.BytesIO()
     update.write(out)
     return out.getvalue()
+
+
+def _date(update: Any, at: dt.datetime) -> None:
+    """Say in both places that a PDF has for it when the signed copy was made."""
+    from pyhanko.pdf_utils import generic
+
+    pdf: Any = generic
+    update._meta.created = at
+    if update._info is not None:
+        update._info.get_object()[pdf.NameObject("/CreationDate")] = pdf.pdf_date(at)
+        update.mark_update(update._info)
 
 
 def with_signature(document: bytes, signature: Signature, *, certify: bool) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import pikepdf
 import pypdf
 import pytest
+import weasyprint
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.fields import MDPPerm
 
@@ -183,6 +184,17 @@ def test_the_first_page_names_the_signers_and_the_file_is_dated_by_the_first(sea
     assert set(stamps) == set(ROLES)
     assert "Report" in words(document, 1)
     assert reader.metadata.creation_date == NOW.replace(microsecond=0)
+
+
+def test_an_undated_tagged_report_is_dated_by_the_first_signature(sealed):
+    printed = weasyprint.HTML(string="<html lang=en><title>R</title><p>Text").write_pdf(
+        pdf_variant="pdf/ua-1"
+    )
+    assert pypdf.PdfReader(io.BytesIO(printed)).metadata.creation_date is None
+    made = with_fields(printed, sign_off_page(sealed.run, demo=True), NOW)
+    reader = pypdf.PdfReader(io.BytesIO(made))
+    assert reader.metadata.creation_date == NOW
+    assert reader.xmp_metadata.xmp_create_date.isoformat()[:16] == NOW.isoformat()[:16]
 
 
 def test_a_stamp_says_who_when_in_which_role_and_for_which_clause(sealed):
