@@ -102,6 +102,17 @@ def test_the_limits_of_use_are_the_cards_and_silence_is_said() -> None:
     assert dict(report_view(run, SMALL.exhibits).limits)["Prohibited use"] == ("undeclared",)
 
 
+def test_sentences_of_the_card_are_joined_as_sentences() -> None:
+    tables = {table.title: table for table in report_view(SMALL.run, SMALL.exhibits).appendix}
+    card = {
+        row[0].text: row[1].text for row in tables["Model card, as declared by the developer"].rows
+    }
+    assert card["Limitations"] == (
+        "Trained on one index. No crash in the training window before 1987."
+    )
+    assert card["Feature names"] == "ret_1, vol_21, range_5, drawdown_63"
+
+
 def test_demo_trust_is_marked_only_under_a_demo_root() -> None:
     for trust, demo in (("demo", True), ("CN=Bank Root", False)):
         made = signoffs(SMALL.run, trust=trust)
