@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import register_dataclass
 from torch.nn.functional import linear
 
 from finchaos.ssm import native
@@ -94,6 +95,9 @@ class MambaState:
 
     conv: Tensor
     ssm: Tensor
+
+
+register_dataclass(MambaState, serialized_type_name="finchaos.MambaState")
 
 
 class Mamba(nn.Module):

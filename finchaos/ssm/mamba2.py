@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.export import register_dataclass
 
 from finchaos.ssm import native
 from finchaos.ssm.by_parts import mamba2_by_parts
@@ -41,6 +42,9 @@ class Mamba2State:
 
     conv: Tensor
     ssm: Tensor
+
+
+register_dataclass(Mamba2State, serialized_type_name="finchaos.Mamba2State")
 
 
 class Mamba2(nn.Module):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.export import register_dataclass
 from torch.nn.functional import gelu, glu, linear
 
 from finchaos.core.errors import InputError, UnknownNameError
@@ -130,6 +131,9 @@ class S4DState:
     """
 
     ssm: Tensor
+
+
+register_dataclass(S4DState, serialized_type_name="finchaos.S4DState")
 
 
 class S4DKernel(nn.Module):
