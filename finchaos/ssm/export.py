@@ -29,7 +29,7 @@ from torch.export import ExportedProgram
 from finchaos.core.errors import InputError, MissingDependencyError
 from finchaos.core.extras import installing
 from finchaos.core.files import write_atomic
-from finchaos.ssm.layer_inputs import as_stack
+from finchaos.ssm.layer_inputs import as_stack, check_sizes
 from finchaos.ssm.mamba import Mamba, MambaBlock
 from finchaos.ssm.mamba2 import Mamba2, Mamba2Block
 from finchaos.ssm.s4d import S4D
@@ -204,6 +204,7 @@ class _StackStep(nn.Module):
 
 def _example(layers: Sequence[nn.Module], batch: int) -> tuple[Tensor, ...]:
     """Inputs of the right types and sizes."""
+    check_sizes("a stack's rows", {"batch": batch})
     width, dtype = _row(layers[0])
     like = next(layers[0].parameters())
     return like.new_zeros(batch, width, dtype=dtype), *start_tensors(layers, batch)

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.export import register_dataclass
 
 from finchaos.ssm import native
 from finchaos.ssm.by_parts import mamba2_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv_step
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.gated_norm import GatedRMSNorm
 from finchaos.ssm.inputs import parameter_dtype, without_padding
 from finchaos.ssm.layer_inputs import check_layer_input, check_layer_state, check_sizes
@@ -29,6 +29,7 @@ from finchaos.ssm.ssd import ssd_step
 from finchaos.ssm.tracing import Trace, trace_mamba2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class Mamba2State:
     """What a layer remembers between calls.
@@ -42,9 +43,6 @@ class Mamba2State:
 
     conv: Tensor
     ssm: Tensor
-
-
-register_dataclass(Mamba2State, serialized_type_name="finchaos.Mamba2State")
 
 
 class Mamba2(nn.Module):

@@ -13,11 +13,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.export import register_dataclass
 from torch.nn.functional import gelu, glu, linear
 
 from finchaos.core.errors import InputError, UnknownNameError
 from finchaos.ssm.backends import AUTO
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.inputs import ScanOutput, check_finite, parameter_dtype
 from finchaos.ssm.layer_inputs import check_input_of_width, check_layer_state, check_sizes
 from finchaos.ssm.s4d_forms import table_key
@@ -121,6 +121,7 @@ class S4DConfig:
         return self.d_state // 2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class S4DState:
     """What a layer remembers between calls.
@@ -131,9 +132,6 @@ class S4DState:
     """
 
     ssm: Tensor
-
-
-register_dataclass(S4DState, serialized_type_name="finchaos.S4DState")
 
 
 class S4DKernel(nn.Module):

@@ -114,7 +114,7 @@ def test_we_open_files_of_transformers(tmp_path: Path) -> None:
     [
         (
             lambda t: t.pop("layers.0.mixer.D"),
-            r"missing from the checkpoint; got layers\.0\.mixer\.D$",
+            r"missing from the checkpoint; got layers\.0\.mixer\.D;",
         ),
         (lambda t: t.update(extra=torch.ones(1)), r"the model has not; got extra"),
         (
@@ -332,7 +332,7 @@ def test_groups_and_limits_of_mamba_2_are_read_beside_the_file(tmp_path: Path) -
         if not changed:
             load_checkpoint(tmp_path / "model.safetensors", model, "transformers")
             continue
-        with pytest.raises(CheckpointError, match="another (d_state|dt_limit|ngroups)"):
+        with pytest.raises(CheckpointError, match=r"another (d_state|dt_limit|ngroups)"):
             load_checkpoint(tmp_path / "model.safetensors", model, "transformers")
 
 

@@ -139,7 +139,7 @@ def test_without_the_exporter_nothing_is_written(
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     for name in [name for name in sys.modules if name.startswith("torch.onnx._internal.exporter")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(MissingDependencyError, match="install onnx and onnxscript"):
+    with pytest.raises(MissingDependencyError, match=r"'\.\[onnx\]'"):
         export_onnx(stack("mamba"), tmp_path / "step.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -151,7 +151,7 @@ def test_a_single_layer_is_no_stack(make: Any) -> None:
         InputError, match=r"a stack is a sequence .* got MambaBlock; pass \[layer\]"
     ):
         make(block)
-    with pytest.raises(InputError, match="a stack is a sequence of layers.*got int"):
+    with pytest.raises(InputError, match=r"a stack is a sequence of layers.*got int"):
         make(3)
 
 
@@ -181,12 +181,14 @@ def test_the_exporter_is_silent_about_images(caplog: pytest.LogCaptureFixture) -
 def test_a_layer_and_its_state_are_exported_as_they_are(name: str, tmp_path: Path) -> None:
     layer = stack(name)[0]
     x = torch.randn(2, 9, WIDTH, generator=torch.Generator().manual_seed(2))
-    _, before = layer(x)
+    with torch.no_grad():
+        _, before = layer(x)
     program = torch.export.export(layer, (x, before))
     torch.export.save(program, tmp_path / "layer.pt2")
     again = torch.export.load(tmp_path / "layer.pt2").module()
-    y, state = again(x, before)
-    expected, after = layer(x, before)
+    with torch.no_grad():
+        y, state = again(x, before)
+        expected, after = layer(x, before)
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(state.ssm, after.ssm)
     assert type(state) is type(after)

@@ -14,7 +14,15 @@ from safetensors.torch import save_file
 
 import finchaos.core.files
 from finchaos.core.errors import CheckpointError, InputError
-from finchaos.ssm import S4D, Mamba2Block, Mamba2Config, MambaBlock, MambaConfig, S4DConfig
+from finchaos.ssm import (
+    S4D,
+    Mamba2Block,
+    Mamba2Config,
+    MambaBlock,
+    MambaConfig,
+    S4DConfig,
+    S4DState,
+)
 from finchaos.ssm.states import load_state, save_state
 
 

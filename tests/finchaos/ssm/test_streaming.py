@@ -277,7 +277,7 @@ def test_a_stack_is_a_sequence_of_blocks_and_states() -> None:
     with pytest.raises(InputError, match=r"a stack is a sequence .*MambaBlock; pass \[layer\]"):
         compile_stream(block)  # type: ignore[arg-type]
     stream = compile_stream([block])
-    with pytest.raises(InputError, match="states are those of a stack.*got NoneType"):
+    with pytest.raises(InputError, match=r"states are those of a stack.*got NoneType"):
         stream.load(None)  # type: ignore[arg-type]
 
 
