@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finchaos.core.errors import MissingDependencyError
+from finchaos.core.extras import installing
 from governance.record import ROLES, Role, Run
 from governance.signoff.demo import DEMO
 
@@ -136,7 +137,7 @@ def _printed(body: str, width: float, height: float) -> bytes:
         raise MissingDependencyError(
             "signing a PDF needs WeasyPrint and the Pango libraries",
             got=str(error).splitlines()[0],
-            remedy="pip install 'finchaos[report]'",
+            remedy=installing("report"),
         ) from error
     style = _STYLE % {
         "width": width,

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finchaos.core.errors import MissingDependencyError
+from finchaos.core.extras import installing
 from reports.page import page
 from reports.view import ReportView
 
@@ -127,7 +128,7 @@ def _libraries() -> tuple[Any, Any]:
         raise MissingDependencyError(
             "the PDF report needs WeasyPrint, pikepdf and the Pango libraries",
             got=str(error).splitlines()[0],
-            remedy="pip install 'finchaos[report]', and on Debian: apt-get install -y "
+            remedy=f"{installing('report')}, and on Debian apt-get install -y "
             f"--no-install-recommends {' '.join(SYSTEM_PACKAGES)}; the HTML report needs neither",
         ) from error
     return weasyprint, pikepdf
