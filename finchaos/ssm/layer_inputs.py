@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.inputs import check_finite, check_tensors, parameter_dtype
@@ -32,6 +32,25 @@ def check_sizes(layer: str, sizes: Mapping[str, object]) -> None:
                 expected=f"{name} an integer from 1",
                 got=repr(size),
             )
+
+
+def as_stack(blocks: Iterable[nn.Module]) -> list[nn.Module]:
+    """The layers of a stack in a list.
+
+    Raises
+    ------
+    InputError
+        If it is a single layer, or nothing that holds layers.
+    """
+    single = isinstance(blocks, nn.Module) and not isinstance(blocks, nn.ModuleList | nn.Sequential)
+    if single or not isinstance(blocks, Iterable):
+        raise InputError(
+            "a stack is a sequence of layers",
+            expected="a list of layers, or a ModuleList",
+            got=type(blocks).__name__,
+            remedy="pass [layer]" if single else "",
+        )
+    return list(blocks)
 
 
 def check_layer_input(x: Tensor, legend: str, weight: Tensor) -> None:

@@ -20,6 +20,7 @@ from finchaos.ssm.backends import AUTO, check_backend
 from finchaos.ssm.by_parts import mamba_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv_step
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.inputs import parameter_dtype, without_padding
 from finchaos.ssm.layer_inputs import check_layer_input, check_layer_state, check_sizes
 from finchaos.ssm.scan import selective_step
@@ -81,6 +82,7 @@ class MambaConfig:
         return {"conv": (self.d_conv - 1, self.d_inner), "ssm": (self.d_inner, self.d_state)}
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class MambaState:
     """What a layer remembers between calls.

@@ -19,6 +19,7 @@ from finchaos.ssm import native
 from finchaos.ssm.by_parts import mamba2_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv_step
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.gated_norm import GatedRMSNorm
 from finchaos.ssm.inputs import parameter_dtype, without_padding
 from finchaos.ssm.layer_inputs import check_layer_input, check_layer_state, check_sizes
@@ -28,6 +29,7 @@ from finchaos.ssm.ssd import ssd_step
 from finchaos.ssm.tracing import Trace, trace_mamba2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class Mamba2State:
     """What a layer remembers between calls.

@@ -17,6 +17,7 @@ from torch.nn.functional import gelu, glu, linear
 
 from finchaos.core.errors import InputError, UnknownNameError
 from finchaos.ssm.backends import AUTO
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.inputs import ScanOutput, check_finite, parameter_dtype
 from finchaos.ssm.layer_inputs import check_input_of_width, check_layer_state, check_sizes
 from finchaos.ssm.s4d_forms import table_key
@@ -120,6 +121,7 @@ class S4DConfig:
         return self.d_state // 2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class S4DState:
     """What a layer remembers between calls.
