@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from finchaos.core.errors import FeedError, InputError, MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.live.events import LONGEST_FRAME, Delivered, Event, Missed, Silence, read_frame
 from finchaos.live.feeds import Resume
 
@@ -183,6 +184,6 @@ def _websockets() -> ModuleType:
         import websockets.exceptions
     except ImportError as error:
         raise MissingDependencyError(
-            "a WebSocket feed needs the package websockets", remedy="pip install 'finchaos[live]'"
+            "a WebSocket feed needs the package websockets", remedy=installing("live")
         ) from error
     return websockets
