@@ -137,10 +137,11 @@ class Context:
 
     @property
     def out_of_sample_window(self) -> Window:
-        """From the first test bar to the last."""
-        return self.window(
+        """From the first test bar to the last; every fold is answered by its own model."""
+        whole = self.window(
             self.folds[0].test_start, self.folds[-1].test_end - 1, self.folds[-1].train_end
         )
+        return whole.model_copy(update={"refitted": True})
 
 
 def parameters(check: Any) -> dict[str, Scalar]:
@@ -161,11 +162,14 @@ def measured(
     window: Window,
     interval: Interval | None = None,
     self_check: Residual | None = None,
+    unit: str = "",
+    note: str = "",
     **where: str,
 ) -> Evidence:
     """Evidence of one of the check's metrics; ``where`` names the slice.
 
-    A value that is not finite becomes evidence with status ``errored``.
+    A value that is not finite becomes evidence with status ``errored``. ``unit`` replaces that of
+    the card for a metric whose unit depends on the slice; ``note`` is said with the value.
     """
     spec = check.card.metric(metric)
     finite = bool(np.isfinite(value))
@@ -174,10 +178,11 @@ def measured(
         check_version=check.card.version,
         params=parameters(check),
         metric=metric,
-        unit=spec.unit,
+        unit=unit or spec.unit,
         status="measured" if finite else "errored",
         reason="" if finite else f"the computed value is {value}",
         value=float(value) if finite else None,
+        note=note if finite else "",
         interval=interval if finite else None,
         n=n,
         window=window,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from governance.amounts import amount, interval, limit
 from governance.record import Evidence, Finding, Severity, Verdict
 from governance.rules import Rule
 
@@ -78,10 +79,10 @@ def _finding(
         verdict = "pass"
     # Several pieces of evidence in one slice: the worst speaks, whatever their keys.
     observed = max(breaching or values, key=rule.excess, default=None)
+    judged_on = next((item for item, value, _ in judged if value == observed), None)
     blocks = (verdict == "fail" and rule.severity in closed_by) or (
         verdict == "not_assessed" and rule.when_not_assessed == "block"
     )
-    unit = items[0].unit if items else ""
     suffix = "".join(f"[{key}={value}]" for key, value in where)
     return Finding(
         id=f"{rule_id}{suffix}",
@@ -95,47 +96,35 @@ def _finding(
         evidence=tuple(item.key for item in items),
         observed=observed,
         threshold=rule.threshold,
-        statement=_statement(rule, where, verdict, observed, unit, missing),
+        statement=_statement(rule, where, verdict, judged_on, missing),
         rationale=rule.rationale,
         cites=cites,
     )
-
-
-_PARTS = {"value": "{}", "low": "low end of the {} interval", "high": "high end of the {} interval"}
 
 
 def _statement(
     rule: Rule,
     where: tuple[tuple[str, str], ...],
     verdict: Verdict,
-    observed: float | None,
-    unit: str,
+    item: Evidence | None,
     missing: list[str],
 ) -> str:
-    """One sentence a committee can read."""
-    metric = _PARTS[rule.on].format(rule.metric.replace("_", " "))
-    place = f" ({', '.join(f'{key} {_short(value)}' for key, value in where)})" if where else ""
+    """One sentence a committee can read: metric, value, unit, interval and limit."""
+    metric = rule.metric.replace("_", " ")
+    ordered = sorted(where, key=lambda pair: pair[0] != "scenario")  # what it is about, first
+    said = ", ".join(f"{key} {value}" for key, value in ordered if not _is_digest(value))
+    place = f" ({said})" if said else ""
     subject = f"{rule.check.replace('_', ' ').capitalize()}: {metric}{place}"
-    if verdict == "not_assessed" or observed is None:
+    if verdict == "not_assessed" or item is None or item.value is None:
         return f"{subject} was not assessed: {missing[0] if missing else 'no such evidence'}"
-    bare = "fraction" if unit.startswith(("fraction", "share")) else ""
-    limit = f"{rule.operator} {_amount(rule.limit, bare)}"
-    if rule.upper is not None:
-        limit = f"between {_amount(rule.limit, bare)} and {_amount(rule.upper, bare)}"
+    value = amount(item.value, item.unit, at_least=item.at_least)
+    told = "; ".join(filter(None, (interval(item), item.note)))
+    which = "which" if rule.on == "value" else f"whose {rule.on} end"
     met = "meets" if verdict == "pass" else "breaches"
-    return f"{subject} is {_amount(observed, unit)}, which {met} the limit {limit}"
+    bound = limit(rule.threshold, item.unit)
+    return f"{subject} is {value}{f' ({told})' if told else ''}, {which} {met} the limit: {bound}"
 
 
-def _short(value: str) -> str:
-    """Digests cut to what a reader can compare; the slice itself keeps them whole."""
-    return value[:12] if len(value) == 64 and value.isalnum() else value
-
-
-def _amount(value: float, unit: str) -> str:
-    """A number with its unit; fractions and shares as percentages."""
-    kind, _, rest = unit.partition(" ")
-    if kind in ("fraction", "share"):
-        return f"{100 * value:.4g} % {rest}".rstrip()
-    if kind == "ratio":
-        return f"{value:.4g} {rest}".rstrip()
-    return f"{value:.4g} {unit}".rstrip()
+def _is_digest(value: str) -> bool:
+    """Digests tell a reader nothing; the slice itself keeps them."""
+    return len(value) == 64 and value.isalnum()

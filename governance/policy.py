@@ -106,7 +106,7 @@ class Policy:
 
     def _gate(self, findings: Iterable[Finding]) -> tuple[Gate, tuple[str, ...], bool]:
         blocking, conditional, unassessed = [], [], []
-        for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
+        for finding in sorted(findings, key=_weight):
             reason = f"{finding.severity}: {finding.statement}"
             if finding.verdict == "not_assessed" and finding.blocks:
                 unassessed.append(reason)
@@ -142,9 +142,15 @@ class Policy:
                     findings=tuple(f.id for f in serving),
                     needs=clause.needs,
                     maps_to=clause.maps_to,
+                    sign_off=clause.sign_off,
                 )
             )
         return tuple(rows)
+
+
+def _weight(finding: Finding) -> tuple[bool, int]:
+    """Sort key of the reasons for a gate: what failed first, then by severity."""
+    return finding.verdict != "fail", SEVERITIES.index(finding.severity)
 
 
 def policy_names() -> tuple[str, ...]:

@@ -14,13 +14,14 @@ from pydantic import Field, ValidationError, model_validator
 from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import canonical_json, digest, parse_json, sha256
+from governance.cards import CheckCard as CheckCard
+from governance.cards import Hypothesis as Hypothesis
+from governance.cards import MetricSpec as MetricSpec
 
 SCHEMA_VERSION: Literal[1] = 1
 
 Scalar = bool | int | float | str | None
 Digest = str
-Pillar = Literal["conceptual_soundness", "outcomes_analysis", "ongoing_monitoring"]
-Better = Literal["higher", "lower", "near", "two_sided", "none"]
 Status = Literal["measured", "skipped", "errored"]
 Verdict = Literal["pass", "warn", "fail", "not_assessed"]
 Severity = Literal["low", "moderate", "high", "critical"]
@@ -79,6 +80,9 @@ class Window(Document):
     end: str
     trained_until: str = ""
     """Last bar the subject had been trained on; empty if it was not trained."""
+    refitted: bool = False
+    """Each part of the window was answered by a model trained only on bars before that part;
+    ``trained_until`` is then that of the last part."""
 
 
 class Residual(Document):
@@ -107,6 +111,10 @@ class Evidence(Record):
     reason: str = ""
     """Why there is no value; empty if measured."""
     value: float | None = None
+    at_least: bool = False
+    """The value is a lower bound: what was waited for had not come when the window ended."""
+    note: str = ""
+    """What the value compares with what, where metric and unit alone do not say it."""
     interval: Interval | None = None
     n: int = Field(default=0, ge=0)
     """Observations actually used."""
@@ -167,48 +175,6 @@ class Exhibit(Record):
         return self
 
 
-class Hypothesis(Document):
-    """What a statistical test sets against each other."""
-
-    null: str
-    alternative: str
-
-
-class MetricSpec(Document):
-    """One number a check can measure."""
-
-    name: str
-    unit: str
-    better: Better
-    meaning: str
-
-
-class CheckCard(Document):
-    """What the report prints beside a check's numbers."""
-
-    name: str
-    """Equal to the file name."""
-    version: int = Field(ge=1)
-    """Raised when the number would change for the same input."""
-    title: str
-    question: str
-    pillar: Pillar
-    hypothesis: Hypothesis | None = None
-    method: str
-    limitations: tuple[str, ...] = Field(min_length=1)
-    references: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    """Capabilities the subject must declare; ``model`` where recorded signals are not enough."""
-    metrics: tuple[MetricSpec, ...] = Field(min_length=1)
-
-    def metric(self, name: str) -> MetricSpec:
-        """The metric called ``name``; KeyError if the card has none."""
-        for spec in self.metrics:
-            if spec.name == name:
-                return spec
-        raise KeyError(f"check {self.name} has no metric {name}")
-
-
 class Threshold(Document):
     """What a rule compares with what."""
 
@@ -260,6 +226,9 @@ class ClauseCoverage(Document):
     """What evidence the clause asks for, in short."""
     maps_to: tuple[str, ...] = ()
     """Corresponding clauses of other guidance, as ``pack:clause``."""
+    sign_off: tuple[Role, ...] = ()
+    """Roles whose sign-off serves the clause; signatures come after the Run is sealed, so that
+    its status here never counts them."""
 
 
 class InputRef(Document):

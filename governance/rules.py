@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from finchaos.core.documents import Document
-from governance.record import Evidence, Severity, Threshold
+from governance.record import Evidence, Role, Severity, Threshold
 
 NotAssessed = Literal["block", "warn", "ignore"]
 
@@ -92,6 +92,8 @@ class Clause(Document):
     extent: Literal["full", "part"] = "part"
     """Whether those rules, all assessed, cover the whole clause."""
     maps_to: tuple[str, ...] = ()
+    sign_off: tuple[Role, ...] = ()
+    """Roles whose sign-off is evidence for the clause."""
 
 
 class PolicyDocument(Document):

@@ -23,6 +23,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.documents import Document, parse_yaml, validate_document
 from finchaos.core.errors import DocumentError, InputError, UnknownNameError
 from finchaos.core.provenance import digest
+from governance.amounts import amount
 from governance.crisis_window import CrisisWindow, parse_window
 from governance.minute_path import minute_bars
 from governance.reconstruction import Facts, Reconstruction, parse_facts, seconds
@@ -67,6 +68,13 @@ class Expectation(Document):
         below = 0.0 if self.at_least is None else self.at_least - value
         above = 0.0 if self.at_most is None else value - self.at_most
         return max(below, above, 0.0)
+
+    def said(self, unit: str) -> str:
+        """The limits in words, in the unit of the metric."""
+        limits = (("at least", self.at_least), ("at most", self.at_most))
+        return " and ".join(
+            f"{word} {amount(value, unit)}" for word, value in limits if value is not None
+        )
 
 
 class KnownFacts(Document):

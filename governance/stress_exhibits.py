@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from governance.amounts import amount
 from governance.record import Column, Exhibit
 from governance.statistics.crisis_response import Delay
 from governance.statistics.performance import wealth
-from governance.stress_run import StressRun
+from governance.stress_run import FLAT, StressRun
+
+NEVER = "\N{GREATER-THAN OR EQUAL TO}: a lower bound, as it had not come by the end of the window."
+_AT_LEAST = "\N{GREATER-THAN OR EQUAL TO} "
 
 
 def path_exhibit(check: str, run: StressRun) -> Exhibit:
@@ -60,7 +64,8 @@ def summary_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
     for run in runs:
         answer, missed = run.response, run.shortfalls
         can_act = run.clock != "held through the day"
-        unmet = sum(value > 0.0 for value in missed.values() if not isinstance(value, str))
+        counted = [value for value in missed.values() if not isinstance(value, str)]
+        unmet = sum(value > 0.0 for value in counted)
         trips = run.values.get("kill_switch_trips")
         rows.append(
             (
@@ -75,7 +80,7 @@ def summary_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
                 _waited(answer.derisk) if can_act else "cannot act",
                 _waited(answer.reentry) if can_act else "cannot act",
                 None if isinstance(trips, str) else trips,
-                f"{unmet} of {len(missed)}",
+                f"{unmet} of {len(counted)}",
             )
         )
     names = (
@@ -94,31 +99,29 @@ def summary_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
     )
     note = (
         "Bars to de-risk count from the first close at which the fall is visible, re-entry from "
-        f"the trough. {_labels(runs)}"
+        f"the trough. {NEVER} Exposure before of 0: {FLAT}. {_labels(runs)}"
     )
     return _table(check, "summary", "What the model did in every scenario", names, rows, note)
 
 
-def expectations_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
-    """Every expectation with what was observed."""
+def expectations_exhibit(
+    check: str, runs: Sequence[StressRun], units: Mapping[str, str]
+) -> Exhibit:
+    """Every expectation with what was observed; ``units`` by metric."""
     rows: list[tuple[float | str | None, ...]] = []
     for run in runs:
         for item in run.scenario.expectations:
             if item.metric not in run.shortfalls:
                 continue
             value, short = run.values[item.metric], run.shortfalls[item.metric]
-            limits = [
-                f"{word} {limit:g}"
-                for word, limit in (("at least", item.at_least), ("at most", item.at_most))
-                if limit is not None
-            ]
+            unit, bound = units[item.metric], item.metric in run.at_least
             rows.append(
                 (
                     _label(run),
-                    item.metric,
-                    " and ".join(limits),
-                    value,
-                    None if isinstance(short, str) else short,
+                    item.metric.replace("_", " "),
+                    item.said(unit),
+                    _said(value, unit, bound),
+                    "not counted" if isinstance(short, str) else _said(short, unit, bound),
                     item.because,
                 )
             )
@@ -130,8 +133,15 @@ def expectations_exhibit(check: str, runs: Sequence[StressRun]) -> Exhibit:
         ("outside by", ""),
         ("because", ""),
     )
+    flat = ", ".join(dict.fromkeys(run.scenario.name for run in runs if run.flat))
+    note = f"Not counted in {flat}: {FLAT}. " if flat else ""
     return _table(
-        check, "expectations", "Expectations written before the run", names, rows, _labels(runs)
+        check,
+        "expectations",
+        "Expectations written before the run",
+        names,
+        rows,
+        f"{note}{NEVER} {_labels(runs)}".rstrip(),
     )
 
 
@@ -214,7 +224,13 @@ def _market(run: StressRun) -> float:
 def _waited(delay: Delay | None) -> str:
     if delay is None:
         return "not applicable"
-    return str(delay.bars) if delay.happened else f"never, at least {delay.bars}"
+    return str(delay.bars) if delay.happened else f"{_AT_LEAST}{delay.bars}"
+
+
+def _said(value: float | str, unit: str, bound: bool) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{_AT_LEAST if bound and value != 0.0 else ''}{amount(value, unit)}"
 
 
 def _trained(run: StressRun) -> str:

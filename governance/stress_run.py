@@ -12,6 +12,7 @@ import pandas as pd
 from finchaos.core.bars import Bars
 from finchaos.core.errors import DataError, FinchaosError
 from finchaos.core.subject import Subject
+from governance.amounts import amount
 from governance.check import Context
 from governance.reconstructed_replay import (
     minutes_as_days,
@@ -31,6 +32,8 @@ from governance.statistics.crisis_response import (
 from governance.unseen_model import Trained, unseen_model
 
 Clock = Literal["daily", "held through the day", "one bar a minute", "intraday"]
+FLAT = "flat before the event: nothing was at risk when it began"
+"""Why what a model survived without holding anything is no evidence that it survives."""
 SPARE_BARS = 42
 """Bars a warm-up has beyond those of the model card, at least."""
 
@@ -113,16 +116,34 @@ class StressRun:
         )
 
     @property
+    def at_least(self) -> frozenset[str]:
+        """Metrics whose value is a lower bound: it had not happened when the window ended."""
+        waits = {"bars_to_derisk": self.response.derisk, "bars_to_reentry": self.response.reentry}
+        return frozenset(name for name, wait in waits.items() if wait and not wait.happened)
+
+    @property
     def shortfalls(self) -> dict[str, float | str]:
-        """How far each expectation about a metric of this run was missed; 0 if it was met."""
+        """How far each expectation about a metric of this run was missed; 0 if it was met.
+
+        An expectation that was met because nothing was at risk has a reason and no number.
+        """
         found: dict[str, float | str] = {}
         for expectation in self.scenario.expectations:
             value = self.values.get(expectation.metric)
             if isinstance(value, str):
                 found[expectation.metric] = value
             elif value is not None:
-                found[expectation.metric] = expectation.shortfall(value)
+                missed = expectation.shortfall(value)
+                found[expectation.metric] = self.flat if self.flat and missed == 0.0 else missed
         return found
+
+    @property
+    def flat(self) -> str:
+        """That nothing was held before the event, and what was lost; empty if something was."""
+        if self.response.exposure_before > 0.0:
+            return ""
+        market = _change(self.response.loss - self.response.excess_loss)
+        return f"{FLAT} ({_change(self.response.loss)} where the market {market})"
 
 
 def stress_runs(
@@ -156,6 +177,10 @@ def stress_runs(
     for seed in scenario.reconstruction.seeds if scenario.reconstruction else ():
         replay = show(scenario, seed, warmup, note)
         yield _run(context, scenario, trained, replay, settings, clock, (seed,))
+
+
+def _change(loss: float) -> str:
+    return f"{'gained' if loss < 0.0 else 'lost'} {amount(abs(loss), 'fraction')}"
 
 
 def _recorded_signals_cannot(model: Subject, path: str) -> None:

@@ -28,6 +28,7 @@ def render(
     *,
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
+    program: str = "finchaos",
 ) -> bytes:
     """The report of a Run in one format. The same arguments give the same bytes.
 
@@ -43,7 +44,9 @@ def render(
         a demonstration root of trust are marked so.
     dated : datetime, optional
         Date of the report, with time zone. A Run carries no time; without a date the report
-        shows none.
+        has that of the last signature, and none if there is no signature either.
+    program : str
+        How its readers call the command, for the commands that the report names.
 
     Raises
     ------
@@ -54,7 +57,9 @@ def render(
     MissingDependencyError
         If the format needs a package or library that is absent.
     """
-    return render_all(run, exhibits, (format,), signoffs=signoffs, dated=dated)[format]
+    return render_all(run, exhibits, (format,), signoffs=signoffs, dated=dated, program=program)[
+        format
+    ]
 
 
 def render_all(
@@ -64,10 +69,11 @@ def render_all(
     *,
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
+    program: str = "finchaos",
 ) -> dict[str, bytes]:
     """Several formats at once, by name; every chart is drawn only once. See :func:`render`."""
     from reports.view import report_view
 
     modules = {name: registry.module("reports.formats", name) for name in formats}
-    view = report_view(run, exhibits, signoffs=signoffs, dated=dated)
+    view = report_view(run, exhibits, signoffs=signoffs, dated=dated, program=program)
     return {name: module.render(view) for name, module in modules.items()}

@@ -9,12 +9,22 @@ from governance.record import (
     SEVERITIES,
     CheckCard,
     ClauseCoverage,
+    Evidence,
     Finding,
     Run,
     Severity,
+    SignOff,
     Verdict,
 )
-from reports.numbers import against, aligned, limit_text, unit_style
+from reports.numbers import (
+    AT_LEAST,
+    against,
+    aligned,
+    limit_text,
+    number,
+    quantity,
+    unit_style,
+)
 from reports.tables import Cell, Head, Table, lower_words, short_digest, words
 
 VERDICTS: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
@@ -32,6 +42,7 @@ COVERAGE_NAMES = {
     "partly_evidenced": "Partly evidenced",
     "not_evidenced": "Not evidenced",
 }
+AWAITS_SIGN_OFF = "Awaits sign-off"
 _COVERAGE_TONES: dict[str, Verdict] = {
     "evidenced": "pass",
     "partly_evidenced": "warn",
@@ -48,8 +59,12 @@ class FindingLine:
     finding : Finding
     where : str
         Its slice in words; empty for the whole model.
-    observed, limit : str
-        With units, and digits enough to tell one from the other.
+    observed : str
+        The value with its unit, and its interval where it has one.
+    limit : str
+        With digits enough to tell it from what was judged.
+    at_least : bool
+        Whether the value is a lower bound.
     """
 
     finding: Finding
@@ -57,6 +72,7 @@ class FindingLine:
     observed: str
     limit: str
     unit: str
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,16 +175,55 @@ def worst_verdicts(findings: Iterable[Finding]) -> dict[str, Verdict]:
 def finding_lines(run: Run) -> tuple[FindingLine, ...]:
     """All findings, worst first."""
     cards = {card.name: card for card in run.cards}
-    return tuple(_line(finding, cards) for finding in sorted(run.findings, key=rank))
+    evidence = {item.key: item for item in run.evidence}
+    return tuple(_line(finding, cards, evidence) for finding in sorted(run.findings, key=rank))
 
 
-def _line(finding: Finding, cards: Mapping[str, CheckCard]) -> FindingLine:
-    unit = _unit(finding, cards)
+def _line(
+    finding: Finding, cards: Mapping[str, CheckCard], evidence: Mapping[str, Evidence]
+) -> FindingLine:
+    item = _judged(finding, evidence)
+    unit = item.unit if item else _unit(finding, cards)
     if finding.observed is None:
         observed, limit = "none", limit_text(finding.threshold, unit)
     else:
         observed, limit = against(finding.observed, finding.threshold, unit)
-    return FindingLine(finding, _place(finding.slice), observed, limit, unit)
+        if item is not None:
+            observed = _observed(finding, item, observed)
+    bound = item is not None and item.at_least
+    return FindingLine(finding, _place(finding.slice), observed, limit, unit, bound)
+
+
+def _judged(finding: Finding, evidence: Mapping[str, Evidence]) -> Evidence | None:
+    """The evidence whose number the finding speaks about."""
+    for key in finding.evidence:
+        item = evidence.get(key)
+        if item is not None and finding.observed == _compared(finding, item):
+            return item
+    return None
+
+
+def _compared(finding: Finding, item: Evidence) -> float | None:
+    if finding.threshold.on == "value" or item.interval is None:
+        return item.value
+    return item.interval.low if finding.threshold.on == "low" else item.interval.high
+
+
+def _observed(finding: Finding, item: Evidence, judged: str) -> str:
+    """The value and its interval; the number judged has digits enough to tell it from the limit."""
+    on = finding.threshold.on
+    value = judged
+    if on != "value" and item.value is not None:
+        value = quantity(item.value, item.unit)
+    ends = ""
+    if item.interval is not None:
+        low, high = aligned((item.interval.low, item.interval.high), item.unit)
+        exact = judged.removesuffix(unit_style(item.unit).suffix)
+        limit = number(finding.threshold.limit, item.unit)
+        low = exact if on == "low" and low == limit else low
+        high = exact if on == "high" and high == limit else high
+        ends = f" ({low} to {high})"
+    return f"{AT_LEAST if item.at_least else ''}{value}{ends}"
 
 
 def _unit(finding: Finding, cards: Mapping[str, CheckCard]) -> str:
@@ -215,12 +270,21 @@ def _block(rule: str, lines: list[FindingLine], titles: Mapping[str, str]) -> Ru
 def _passed(lines: Sequence[FindingLine]) -> PassedLines:
     observed = [f.observed for f in (line.finding for line in lines) if f.observed is not None]
     lowest, highest = min(observed, default=0.0), max(observed, default=0.0)
-    if len(lines) == 1 or lowest == highest:
+    units = {line.unit for line in lines}
+    limit = lines[0].limit if len(units) == 1 else limit_text(lines[0].finding.threshold)
+    if len(units) > 1:
+        said = number(lowest) if lowest == highest else "each in its unit"
+    elif len(lines) == 1 or lines[0].finding.threshold.on != "value":
+        said = "; ".join(dict.fromkeys(line.observed for line in lines))
+    elif lowest == highest:
         said = lines[0].observed
     else:
-        unit = lines[0].unit
-        said = f"{' to '.join(aligned((lowest, highest), unit))}{unit_style(unit).suffix}"
-    return PassedLines(_places([line.finding.slice for line in lines]), said, lines[0].limit)
+        (unit,) = units
+        low, high = aligned((lowest, highest), unit)
+        top = [line for line in lines if line.finding.observed == highest]
+        bound = AT_LEAST if any(line.at_least for line in top) else ""
+        said = f"{low} to {bound}{high}{unit_style(unit).suffix}"
+    return PassedLines(_places([line.finding.slice for line in lines]), said, limit)
 
 
 def _places(slices: Sequence[Mapping[str, str]]) -> str:
@@ -235,7 +299,12 @@ def _places(slices: Sequence[Mapping[str, str]]) -> str:
 
 
 def _place(where: Mapping[str, str]) -> str:
-    return ", ".join(f"{lower_words(key)} {short_digest(value)}" for key, value in where.items())
+    """A slice in words, without digests: they tell a reader nothing."""
+    return ", ".join(
+        f"{lower_words(key)} {value}"
+        for key, value in sorted(where.items(), key=lambda pair: pair[0] != "scenario")
+        if short_digest(value) == value
+    )
 
 
 def verdict_counts(findings: Sequence[Finding]) -> Table:
@@ -269,20 +338,34 @@ class CoverageLine:
     """Checks whose findings serve the clause, with how many; empty if none does."""
 
 
-def coverage_lines(run: Run) -> tuple[CoverageLine, ...]:
-    """The coverage matrix, every clause a row."""
+def coverage_lines(run: Run, signoffs: Sequence[SignOff] = ()) -> tuple[CoverageLine, ...]:
+    """The coverage matrix, every clause a row; sign-offs serve the clauses that ask for them."""
+    decided = {item.role: item for item in signoffs}
     checks = {finding.id: finding.check for finding in run.findings}
     lines = []
     for clause in run.coverage:
         served = [checks[item] for item in clause.findings if item in checks]
         by_check = [f"{name} ({served.count(name)})" for name in dict.fromkeys(served)]
+        by_hand = [_signed(role, decided.get(role)) for role in clause.sign_off]
+        status, tone = COVERAGE_NAMES[clause.status], _COVERAGE_TONES[clause.status]
+        if clause.status == "not_evidenced" and clause.sign_off:
+            whole = all(role in decided for role in clause.sign_off)
+            status = COVERAGE_NAMES["partly_evidenced"] if whole else AWAITS_SIGN_OFF
+            tone = "warn" if whole else tone
         lines.append(
             CoverageLine(
                 clause=clause,
-                status=COVERAGE_NAMES[clause.status],
-                tone=_COVERAGE_TONES[clause.status],
+                status=status,
+                tone=tone,
                 worst=VERDICT_NAMES[clause.worst] if clause.worst else "",
-                served_by=", ".join(by_check),
+                served_by=", ".join([*by_check, *by_hand]),
             )
         )
     return tuple(lines)
+
+
+def _signed(role: str, made: SignOff | None) -> str:
+    """What a role's sign-off contributes to a clause."""
+    if made is None:
+        return f"the {role}'s signature, which the signed copy shows on its first page"
+    return f"sign-off of {made.person}, {role}, on {made.at[:10]}"

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from governance.record import CheckCard, Evidence, Residual, Verdict
-from reports.numbers import aligned, interval_text, number, period, trained, unit_style
+from reports.numbers import AT_LEAST, aligned, interval_text, number, period, trained, unit_style
 from reports.tables import Cell, Head, Notes, Table, short_digest, words
 
 _MOST_COLUMNS = 7
 _FEWEST_ROWS_ACROSS = 2
 _LEGEND: dict[Verdict, str] = {"fail": "F: breaches a limit.", "warn": "W: breaches a warning."}
+_BOUND = f"{AT_LEAST.strip()}: a lower bound, as it had not come by the end of the window."
 _LETTERS: dict[Verdict, str] = {"fail": "F", "warn": "W"}
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -46,7 +47,9 @@ def evidence_tables(
     tables: list[Table] = []
     for keys, items in sorted(groups.items(), key=lambda pair: len(pair[0])):
         metrics = sorted({e.metric for e in items}, key=lambda m: order.get(m, len(order)))
-        group = _Group(keys, tuple(metrics), tuple(items), verdicts)
+        shared = _shared_digests(items)
+        kept = tuple(key for key in keys if key not in shared)
+        group = _Group(kept, tuple(metrics), tuple(items), verdicts, shared)
         tables += group.across() if group.fits_across() else [group.listed()]
     return tuple(tables)
 
@@ -91,6 +94,8 @@ class _Group:
     metrics: tuple[str, ...]
     items: tuple[Evidence, ...]
     verdicts: Verdicts
+    shared: Mapping[str, str]
+    """Digests that all of them have in common, by key; a note says them in full."""
 
     def fits_across(self) -> bool:
         """Whether measures can stand in columns."""
@@ -141,7 +146,7 @@ class _Group:
         heads += [Head("Window")] if len(windows) > 1 else []
         heads += [Head(words(m), self._unit(m), numeric=True) for m in metrics]
         heads += [Head("n", numeric=True)] if by_row else []
-        common = _common(windows, counts) + _interval_notes(shown) + self._legend(shown)
+        common = self._common(windows, counts, shown)
         title = self._title() + (f" ({place + 1} of {parts})" if parts > 1 else "")
         return Table(title, tuple(heads), tuple(body), (*_joined(common), *notes.lines()))
 
@@ -175,7 +180,7 @@ class _Group:
         heads += [Head("Interval", numeric=True)] if spread else []
         heads += [Head("n", numeric=True)] if len(counts) > 1 else []
         heads += [Head("Window")] if len(windows) > 1 else []
-        common = _common(windows, counts) + _interval_notes(self.items) + self._legend(self.items)
+        common = self._common(windows, counts, self.items)
         return Table(self._title(), tuple(heads), tuple(body), (*_joined(common), *notes.lines()))
 
     def _by_where(self) -> dict[Where, list[Evidence]]:
@@ -194,24 +199,32 @@ class _Group:
             return "Overall"
         return f"By {' and '.join(key.replace('_', ' ') for key in self.keys)}"
 
+    def _common(self, windows: set[str], counts: set[int], items: Sequence[Evidence]) -> list[str]:
+        """What all values of a table share, and what its marks mean."""
+        digests = [f"{words(key)} SHA-256 {value}." for key, value in self.shared.items()]
+        return _common(windows, counts) + _interval_notes(items) + self._legend(items) + digests
+
     def _legend(self, items: Sequence[Evidence]) -> list[str]:
         worst = {self.verdicts.get(e.key) for e in items}
-        return [text for verdict, text in _LEGEND.items() if verdict in worst]
+        bounds = [_BOUND] if any(e.at_least for e in items) else []
+        return [text for verdict, text in _LEGEND.items() if verdict in worst] + bounds
 
     def _cells(self, items: Sequence[Evidence], notes: Notes, *, with_n: bool) -> dict[str, Cell]:
         """Cell by evidence key; decimals agree within one measure."""
         cells: dict[str, Cell] = {}
-        for metric in self.metrics:
-            mine = [e for e in items if e.metric == metric]
+        for metric, unit in dict.fromkeys((e.metric, e.unit) for e in items):
+            mine = [e for e in items if (e.metric, e.unit) == (metric, unit)]
             measured = [(e, e.value) for e in mine if e.value is not None]
-            texts = aligned([value for _, value in measured], mine[0].unit) if mine else ()
+            texts = aligned([value for _, value in measured], unit)
             for (item, value), text in zip(measured, texts, strict=True):
                 verdict = self.verdicts.get(item.key, "pass")
                 under = interval_text(item.interval, item.unit) if item.interval else ""
                 if with_n:
                     under = f"{under}; n = {item.n:,}" if under else f"n = {item.n:,}"
                 flag = _LETTERS.get(verdict, "")
-                cells[item.key] = Cell(text, under, repr(value), flag, verdict if flag else "")
+                bound = AT_LEAST if item.at_least else ""
+                tone = verdict if flag else ""
+                cells[item.key] = Cell(f"{bound}{text}", under, repr(value), flag, tone)
             for item in mine:
                 if item.value is None:
                     mark = notes.mark(f"{words(item.status)}: {item.reason}")
@@ -221,16 +234,30 @@ class _Group:
 
 def _said(item: Evidence) -> str:
     """The window in words."""
-    return ", ".join(filter(None, (period(item.window), trained(item.window))))
+    return ", ".join(filter(None, (period(item.window), _trained(item))))
+
+
+def _trained(item: Evidence) -> str:
+    return trained(item.window, item.slice.get("sample", ""))
 
 
 def _window_cell(item: Evidence) -> Cell:
-    return Cell(period(item.window), trained(item.window), tone="quiet")
+    return Cell(period(item.window), _trained(item), tone="quiet")
 
 
 def _counts(items: Sequence[Evidence]) -> set[int]:
     """Numbers of observations behind what was measured."""
     return {e.n for e in items if e.status == "measured"}
+
+
+def _shared_digests(items: Sequence[Evidence]) -> dict[str, str]:
+    """Slice values that are digests and the same everywhere: a column of them tells nothing."""
+    first = items[0].slice
+    return {
+        key: value
+        for key, value in first.items()
+        if short_digest(value) != value and all(item.slice[key] == value for item in items)
+    }
 
 
 def _common(windows: set[str], counts: set[int]) -> list[str]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from governance.record import Interval, Threshold, Window
 
 MINUS = "\N{MINUS SIGN}"
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO} "
+"""Set before a value that is a lower bound."""
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-4, 1e9
 _MOST_DIGITS = 15
 _BARE = frozenset({"", "1", "none", "number", "count", "ratio", "dimensionless"})
@@ -201,9 +203,32 @@ def period(window: Window) -> str:
     return f"{window.start[:10]} to {window.end[:10]}"
 
 
-def trained(window: Window) -> str:
-    """Until when the subject had been trained; empty if it was not."""
-    return f"trained to {window.trained_until[:10]}" if window.trained_until else ""
+def trained(window: Window, sample: str = "") -> str:
+    """On what the subject that answered had been trained; empty if it was not trained.
+
+    Parameters
+    ----------
+    window : Window
+    sample : str
+        ``out`` or ``in`` where the evidence says whether training held bars of the window.
+
+    Examples
+    --------
+    >>> trained(Window(start="2016-10-28", end="2018-12-31", trained_until="2016-10-13"))
+    'trained before it, to 2016-10-13'
+    >>> trained(Window(start="2006-01-03", end="2018-12-31", trained_until="2016-10-13",
+    ...     refitted=True))
+    'each fold by a model trained only on bars before that fold, the last to 2016-10-13'
+    """
+    until = window.trained_until[:10]
+    if not until:
+        return ""
+    if window.refitted:
+        return f"each fold by a model trained only on bars before that fold, the last to {until}"
+    if window.trained_until <= window.start:
+        return f"trained before it, to {until}"
+    bars = {"out": ", on no bar of it", "in": ", on bars of it too"}.get(sample, "")
+    return f"trained to {until}{bars}"
 
 
 def _minute(stamp: str) -> str:

@@ -22,9 +22,6 @@ from reports.zoom import embedded_json, zoom_data
 
 Medium = Literal["screen", "print"]
 
-UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
-"""What a file without a date is stamped with, so that the same Run gives the same bytes."""
-
 _FACES = (
     ("Source Sans 3", 400, "source-sans-3-latin-400-normal.woff2"),
     ("Source Sans 3", 600, "source-sans-3-latin-600-normal.woff2"),
@@ -65,7 +62,7 @@ def page(view: ReportView, medium: Medium) -> str:
         run=view.run,
         card=view.run.subject.card,
         medium=medium,
-        stamp=(view.dated or UNDATED).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        stamp=view.dated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if view.dated else "",
         css=Markup("\n".join(styles)),  # noqa: S704  (our own files)
         scripts=[Markup(script) for script in scripts],  # noqa: S704  (our own files)
         policy=_content_security(scripts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
@@ -102,7 +103,9 @@ def bar(figure: Any, exhibit: Exhibit) -> None:
     labels = ["" if v is None else cut(str(v)) for v in exhibit.columns[0].values]
     flat = len(labels) > _MANY_BARS or max(map(len, labels), default=0) > _LONG_LABEL
     if flat:
-        height = 0.7 + len(labels) * max(0.17, 0.11 * len(items))
+        labels = ["" if v is None else in_lines(str(v)) for v in exhibit.columns[0].values]
+        lines = 0.24 if any("\n" in label for label in labels) else 0.17
+        height = 0.7 + len(labels) * max(lines, 0.11 * len(items))
         figure.set_size_inches(WIDTH_INCHES, min(height, _LONGEST_INCHES))
     else:
         figure.set_size_inches(WIDTH_INCHES, 0.45 + PANEL_INCHES)
@@ -227,6 +230,17 @@ def _axis_label(column: Column) -> str:
 def cut(text: str) -> str:
     """A label that leaves room for the drawing; full names stand in the tables."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\u2026"
+
+
+def in_lines(text: str) -> str:
+    """A label beside a lying bar, in two lines where it is long.
+
+    Examples
+    --------
+    >>> in_lines("reconstructed, seed 1: flash_crash_2010_minutes")
+    'reconstructed, seed 1:\\nflash_crash_2010_minutes'
+    """
+    return "\n".join(textwrap.wrap(text, _LONGEST_LABEL, max_lines=2, placeholder="\u2026"))
 
 
 def _legend(ax: Any, count: int) -> None:

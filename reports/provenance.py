@@ -82,7 +82,9 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
+        items = [str(item) for item in value]
+        sentences = any(item.endswith(".") for item in items)
+        return (" " if sentences else ", ").join(items) or "none"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from governance.record import SEVERITIES, Finding, Run
+from governance.record import SEVERITIES, Finding, Run, SignOff
+from reports.judgements import AWAITS_SIGN_OFF, COVERAGE_NAMES, CoverageLine, coverage_lines
 
 GATES = {
     "open": "The findings allow use within the stated limits.",
@@ -21,9 +22,14 @@ def gate_sentence(run: Run) -> str:
     return INCONCLUSIVE if run.inconclusive else GATES[run.gate]
 
 
-def paragraph(run: Run) -> str:
+def paragraph(run: Run, signoffs: Sequence[SignOff] = ()) -> str:
     """One paragraph built from the Run's own counts."""
-    sentences = (_subject(run), _measurements(run), _verdicts(run), _coverage(run))
+    sentences = (
+        _subject(run),
+        _measurements(run),
+        _verdicts(run),
+        _coverage(coverage_lines(run, signoffs)),
+    )
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -91,15 +97,18 @@ def _by_severity(findings: Sequence[Finding]) -> str:
     return _listed(parts)
 
 
-def _coverage(run: Run) -> str:
-    if not run.coverage:
+def _coverage(coverage: Sequence[CoverageLine]) -> str:
+    if not coverage:
         return "The policy lists no clauses."
-    statuses = [row.status for row in run.coverage]
-    total = _counted(len(statuses), "clause")
+    statuses = [line.status for line in coverage]
+    waiting = statuses.count(AWAITS_SIGN_OFF)
+    later = f", {waiting:,} of which {'awaits' if waiting == 1 else 'await'} sign-off"
     return (
-        f"Of {total} of the policy, {statuses.count('evidenced'):,} are evidenced in full, "
-        f"{statuses.count('partly_evidenced'):,} in part and "
-        f"{statuses.count('not_evidenced'):,} not at all."
+        f"Of {_counted(len(statuses), 'clause')} of the policy, "
+        f"{statuses.count(COVERAGE_NAMES['evidenced']):,} are evidenced in full, "
+        f"{statuses.count(COVERAGE_NAMES['partly_evidenced']):,} in part and "
+        f"{statuses.count(COVERAGE_NAMES['not_evidenced']) + waiting:,} not at all"
+        f"{later if waiting else ''}."
     )
 
 

@@ -103,9 +103,13 @@ class ReportView:
     plan_text : str
         The plan as YAML.
     dated : datetime or None
-        Date of the report, where the caller knows one.
+        Date of the report, where the caller knows one, else of the last signature.
+    date_label : str
+        What that date is.
     demo : bool
         Whether a demonstration root of trust stands behind a signature.
+    program : str
+        How the reader calls the command.
     """
 
     run: Run
@@ -121,7 +125,28 @@ class ReportView:
     appendix: tuple[Table, ...]
     plan_text: str
     dated: datetime | None
+    date_label: str
     demo: bool
+    program: str
+
+    @property
+    def signed(self) -> bool:
+        """Whether this rendering names anybody who has signed."""
+        return any(line.signed for line in self.signoffs)
+
+    @property
+    def limits(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What the developer says the model is for and not for, and what is wrong with it."""
+        card = self.run.subject.card
+        said = (
+            ("Intended use", (card.get("intended_use"),)),
+            ("Prohibited use", (card.get("prohibited_use"),)),
+            ("Limitations", tuple(card.get("limitations") or ())),
+        )
+        return tuple(
+            (title, tuple(str(item) for item in items if item) or ("undeclared",))
+            for title, items in said
+        )
 
     @property
     def short_digest(self) -> str:
@@ -145,6 +170,7 @@ def report_view(
     *,
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
+    program: str = "finchaos",
 ) -> ReportView:
     """The view of a Run.
 
@@ -155,21 +181,27 @@ def report_view(
     """
     run = Run.from_json(run.to_json())  # what is stored, not the order it was built in
     lines = finding_lines(run)
+    label = "Date of report"
+    if dated is None and signoffs:
+        label = "Last signed"
+        dated = max(datetime.fromisoformat(item.at) for item in signoffs)
     return ReportView(
         run=run,
         model=f"{run.subject.card['name']} {run.subject.card['version']}",
         gate_sentence=gate_sentence(run),
-        summary=paragraph(run),
+        summary=paragraph(run, signoffs),
         counts=verdict_counts(run.findings),
         findings=lines,
         severities=severity_sections(lines, run.cards),
-        coverage=coverage_lines(run),
+        coverage=coverage_lines(run, signoffs),
         checks=_checks(run, verified(run, exhibits), lines),
         signoffs=_signoffs(run, signoffs),
         appendix=appendix_tables(run),
         plan_text=plan_text(run),
         dated=dated,
+        date_label=label,
         demo=any(item.trust == "demo" for item in signoffs),
+        program=program,
     )
 
 

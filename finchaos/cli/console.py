@@ -21,6 +21,11 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
+def program() -> str:
+    """How the user calls the command: ``FINCHAOS_PROGRAM`` where a script called it for them."""
+    return os.environ.get("FINCHAOS_PROGRAM") or "finchaos"
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -28,7 +33,8 @@ def print_json(value: Any) -> None:
 
 def stop(message: str, code: int) -> NoReturn:
     """Print one message on standard error and leave with ``code``."""
-    errors.print(f"[bold red]finchaos:[/] {_plain(message)}")
+    said = message.replace("'finchaos ", f"'{program()} ")
+    errors.print(f"[bold red]finchaos:[/] {_plain(said)}")
     raise typer.Exit(code)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 import finchaos
-from finchaos.cli import catalogue, sign, validate
+from finchaos.cli import catalogue, console, sign, validate
 
 app = typer.Typer(
     name="finchaos",
@@ -53,4 +53,4 @@ for command in (
 
 def run() -> None:
     """Run the command with the arguments of the process."""
-    app()
+    app(prog_name=console.program())

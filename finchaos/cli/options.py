@@ -11,6 +11,10 @@ StoreOption = Annotated[
     Path, typer.Option("--store", envvar="FINCHAOS_STORE", help="Folder that holds the runs.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", help="PEM file of trusted roots, instead of the demonstration root."),
+]
 RunArgument = Annotated[
     str, typer.Argument(help="Run digest, its first characters, a run's folder, or 'latest'.")
 ]

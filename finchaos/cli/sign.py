@@ -11,12 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from finchaos.cli import console
-from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption
-
-TrustOption = Annotated[
-    Path | None,
-    typer.Option("--trust", help="PEM file of trusted roots, instead of the demonstration root."),
-]
+from finchaos.cli.next_step import next_step
+from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption, TrustOption
 
 
 class RoleName(StrEnum):
@@ -88,6 +84,7 @@ def sign(
     console.out.print(f"run {record.run}")
     if record.pdf is not None:
         console.out.print(f"signed copy {stored.folder / record.pdf.path}", markup=False)
+    console.out.print(f"Next: {next_step(stored.run, stored.folder, store)}", markup=False)
 
 
 def verify(
@@ -154,4 +151,4 @@ def _step_summary(stored: Any) -> None:
         from reports import render
 
         with Path(path).open("ab") as file:
-            file.write(render(stored.run, stored.exhibits, "markdown"))
+            file.write(render(stored.run, stored.exhibits, "markdown", program=console.program()))

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from finchaos.cli import console
-from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption
+from finchaos.cli.next_step import next_step
+from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption, TrustOption
 from finchaos.core.errors import InputError
 from finchaos.core.files import write_atomic
 
-SHOWN_FINDINGS = 8
+SHOWN_FINDINGS = 10
 
 
 def init(
@@ -30,8 +31,11 @@ def init(
             raise InputError(
                 f"{path} exists already", remedy="choose another name, or --force to replace it"
             )
-        write_atomic(path, plan_template().encode())
-    console.out.print(f"wrote {path}; edit it, then: finchaos validate {path}")
+        text = plan_template()
+        for call in ("  finchaos ", "'finchaos "):
+            text = text.replace(call, call.replace("finchaos", console.program()))
+        write_atomic(path, text.encode())
+    console.out.print(f"wrote {path}; edit it, then: {console.program()} validate {path}")
 
 
 def validate(
@@ -59,7 +63,8 @@ def validate(
     if json:
         console.print_json(summary)
     else:
-        _print(summary, time.perf_counter() - start)
+        following = next_step(stored.run, stored.folder, store)
+        _print(summary, time.perf_counter() - start, following)
 
 
 def report(
@@ -71,9 +76,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to, instead of the run's own.")
     ] = None,
+    trust: TrustOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Render a sealed run again."""
+    """Render a sealed run again; with --out, with the names of those who have signed it."""
     with console.reported():
         from finchaos.core import registry
         from governance.store import Store
@@ -84,7 +90,7 @@ def report(
         for name in wanted:
             registry.module("reports.formats", name)
         with console.progress() as say:
-            written = _render(stored, wanted, say, out)
+            written = _render(stored, wanted, say, out, trust)
     if json:
         console.print_json(written)
         return
@@ -93,9 +99,17 @@ def report(
 
 
 def _render(
-    stored: Any, formats: tuple[str, ...], say: Any, out: Path | None = None
+    stored: Any,
+    formats: tuple[str, ...],
+    say: Any,
+    out: Path | None = None,
+    trust: Path | None = None,
 ) -> dict[str, str]:
-    """Write the formats that are not there as they were rendered; what is intact is kept."""
+    """Write the formats that are not there as they were rendered; what is intact is kept.
+
+    The run's own reports are what is signed, so that they name no signer; those written
+    elsewhere name everybody whose signature verifies.
+    """
     from finchaos.core import registry
     from governance.signoff.rendered import intact_reports, record_reports, require_no_others
     from reports import render_all
@@ -115,12 +129,33 @@ def _render(
         )
     if wanted and out is None:
         require_no_others(stored.folder, intact | {paths[name].name for name in wanted})
-    for name, data in render_all(stored.run, stored.exhibits, wanted).items():
+    signoffs = () if out is None else _signoffs(stored, trust)
+    reports = render_all(
+        stored.run, stored.exhibits, wanted, signoffs=signoffs, program=console.program()
+    )
+    for name, data in reports.items():
         write_atomic(paths[name], data)
     if wanted and out is None:
         now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
         record_reports(stored.folder, stored.run.digest, stored.folder.parent, now)
     return {name: str(path) for name, path in paths.items()}
+
+
+def _signoffs(stored: Any, trust: Path | None) -> tuple[Any, ...]:
+    """The verified decisions on a run, in the order of signing; none if nobody signed."""
+    from finchaos.core.errors import IntegrityError
+    from governance.signoff.verify import verify
+
+    if not (stored.folder / "signoffs").exists():
+        return ()
+    found = verify(stored.folder, stored.folder.parent, trust)
+    if not found.ok:
+        raise IntegrityError(
+            "the signatures of this run do not verify, so that no report may name the signers",
+            got="; ".join(f"{outcome.name}: {outcome.detail}" for outcome in found.failures),
+            remedy="see 'finchaos verify', and --trust for signers of another root",
+        )
+    return tuple(found.records)
 
 
 def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
@@ -129,8 +164,7 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
     run = stored.run
     verdicts = Counter(finding.verdict for finding in run.findings)
     weak = [f for f in run.findings if f.verdict in ("fail", "warn", "not_assessed")]
-    order = ("fail", "not_assessed", "warn")
-    weak.sort(key=lambda f: (order.index(f.verdict), SEVERITIES.index(f.severity), f.id))
+    weak.sort(key=lambda f: (f.verdict != "fail", SEVERITIES.index(f.severity), f.id))
     return {
         "run": run.digest,
         "folder": str(stored.folder),
@@ -148,7 +182,7 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _print(summary: dict[str, Any], seconds: float) -> None:
+def _print(summary: dict[str, Any], seconds: float, following: str) -> None:
     colour = {"open": "green", "conditional": "yellow", "closed": "red"}[summary["gate"]]
     say = console.out.print
     say(f"[bold]{summary['subject']}[/] under {summary['policy']}")
@@ -162,6 +196,4 @@ def _print(summary: dict[str, Any], seconds: float) -> None:
     say(f"run {summary['run']}")
     for name, path in summary["reports"].items():
         say(f"  {name:<9} {path}", markup=False)
-    say(
-        f"{seconds:.0f} s. Next: finchaos sign {summary['run'][:12]} --role developer --person NAME"
-    )
+    say(f"{seconds:.0f} s. Next: {following}", markup=False)

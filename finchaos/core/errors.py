@@ -11,6 +11,8 @@
     ├── SubjectFault              the model under validation broke its contract
     ├── DivergenceError           training ran to a loss that is no number
     ├── MissingDependencyError    an optional package or system library is absent
+    ├── FeedError                 a live feed that cannot be reached or understood
+    ├── StorageError              a disk that does not take what must be kept
     └── IntegrityError            a stored record or signature does not verify
 
 Every message says what is wrong, what was expected, what came and what to do.
@@ -69,6 +71,14 @@ class DivergenceError(FinchaosError):
 
 class MissingDependencyError(FinchaosError):
     """An optional package or system library is needed here and is absent."""
+
+
+class FeedError(FinchaosError):
+    """A live feed cannot be reached, or says nothing that can be understood."""
+
+
+class StorageError(FinchaosError):
+    """A disk did not take what must be kept before work may go on."""
 
 
 class IntegrityError(FinchaosError):

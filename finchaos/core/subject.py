@@ -35,6 +35,8 @@ class Capability(StrEnum):
     """The subject is :class:`Persistent`."""
     MEMORY = "memory"
     """The subject is :class:`HasMemory`."""
+    RESUMABLE = "resumable"
+    """Its streams are :class:`Resumable`."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,32 @@ class HasKillSwitch(Protocol):
         ------
         InputError
             If ``person`` is blank.
+        """
+        ...
+
+
+class Resumable(Protocol):
+    """What streams add that can be stopped and continued in another process.
+
+    ``restore(state())`` on a stream that the same subject opened afresh gives the same signals,
+    bit for bit, as if there had been no stop.
+    """
+
+    def step(self, bar: Bar) -> Signal:
+        """Take the next bar and say what to hold after it."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers: numbers, text, None, arrays, and lists and mappings of these."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember this and nothing else.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of such a stream.
         """
         ...
 

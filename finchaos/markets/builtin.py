@@ -11,6 +11,7 @@ import pandas as pd
 
 from finchaos.core.bars import PRICE_FIELDS, Bars, Provenance
 from finchaos.core.errors import DataError, MissingDependencyError, UnknownNameError
+from finchaos.core.extras import installing
 from finchaos.markets.sessions import session_closes
 
 RETURN_TOLERANCE = 1e-6
@@ -168,11 +169,10 @@ def _read(name: str, known: BuiltinSet) -> pd.DataFrame:
     try:
         frame = known.read()
     except ImportError as error:
-        what = f"finchaos[{known.extra}]" if known.extra else known.package
         raise MissingDependencyError(
             f"the built-in bars {name!r} come from the package {known.package}",
             got=str(error),
-            remedy=f"pip install '{what}'",
+            remedy=installing(known.extra) if known.extra else f"pip install {known.package}",
         ) from error
     except (AttributeError, KeyError, OSError, ValueError) as error:
         raise _changed(name, known, f"{type(error).__name__}: {error}") from error

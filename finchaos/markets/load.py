@@ -9,6 +9,7 @@ import pandas as pd
 
 from finchaos.core.bars import BAR_FIELDS, Bars, Provenance
 from finchaos.core.errors import DataError, MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.core.provenance import sha256
 from finchaos.markets.faults import Fault
 from finchaos.markets.quality import QualityReport, inspect
@@ -39,7 +40,7 @@ def read_raw(path: Path) -> pd.DataFrame:
         frame = _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     except ImportError as error:
         raise MissingDependencyError(
-            "Parquet files need pyarrow", remedy="pip install 'finchaos[data]'"
+            "Parquet files need pyarrow", remedy=installing("data")
         ) from error
     except (OSError, ValueError, KeyError) as error:  # pandas' and pyarrow's parsing errors
         raise DataError(

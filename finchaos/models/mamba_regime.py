@@ -9,7 +9,7 @@ latents.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -197,23 +197,57 @@ class LatentReplay:
     ----------
     network : MambaRegimeNetwork
         Its weights are copied.
+    backend : str
+        What steps the blocks, see :func:`finchaos.ssm.streaming.compile_stream`.
     """
 
-    def __init__(self, network: MambaRegimeNetwork) -> None:
+    def __init__(self, network: MambaRegimeNetwork, backend: str = "auto") -> None:
         def weights(value: Tensor) -> np.ndarray:
             return np.array(value.detach().cpu().numpy().T, dtype=np.float64, order="C")
 
         self._embed = (weights(network.embed.weight), weights(network.embed.bias))
         self._norm = weights(network.norm.weight)
         self._out = (weights(network.to_latents.weight), weights(network.to_latents.bias))
-        self._blocks = compile_stream(copy.deepcopy(block).double() for block in network.blocks)
+        self._blocks = compile_stream(
+            (copy.deepcopy(block).double() for block in network.blocks), backend=backend
+        )
+        self._count = len(network.blocks)
 
     def fresh(self) -> LatentReplay:
         """A session with the same weights that has seen nothing."""
         other = object.__new__(LatentReplay)
         other._embed, other._norm, other._out = self._embed, self._norm, self._out
-        other._blocks = self._blocks.fresh()
+        other._blocks, other._count = self._blocks.fresh(), self._count
         return other
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the blocks remember, by block and part."""
+        return {
+            f"{number}.{name}": part.numpy()
+            for number, block in enumerate(self._blocks.state)
+            for name, part in (("conv", block.conv), ("ssm", block.ssm))
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Remember this and nothing else.
+
+        Raises
+        ------
+        InputError
+            If it is not what :meth:`state` of such a network gives; nothing is changed then.
+        """
+        wanted = [f"{number}.{name}" for number in range(self._count) for name in ("conv", "ssm")]
+        if sorted(state) != sorted(wanted):
+            raise InputError(
+                "a saved state is of another network",
+                expected=", ".join(wanted),
+                got=", ".join(sorted(state)),
+            )
+        tensors = {name: torch.from_numpy(part.copy()) for name, part in state.items()}
+        self._blocks.load(
+            MambaState(tensors[f"{number}.conv"], tensors[f"{number}.ssm"])
+            for number in range(self._count)
+        )
 
     def advance(self, x: np.ndarray) -> np.ndarray:
         """Latents after each of the next rows of scaled features.

@@ -1,11 +1,25 @@
 """State-space models: the scans behind one door each, the layers, and their bar-by-bar forms."""
 
+from finchaos.core.errors import MissingDependencyError
+from finchaos.core.extras import installing
+
+try:
+    import safetensors  # noqa: F401
+    import torch  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise MissingDependencyError(
+        "the state-space engine cannot be used here",
+        got=f"{missing.name} is not installed",
+        remedy=installing("models"),
+    ) from missing
+
 from finchaos.ssm.backends import BackendChoice, available_backends, choose_backend
 from finchaos.ssm.conv import causal_conv, causal_conv_step
 from finchaos.ssm.export import export_onnx, export_step
 from finchaos.ssm.inputs import ScanOutput
 from finchaos.ssm.introspection import (
     LagProfile,
+    decay,
     influence_by_lag,
     memory_length,
     typical_step_size,
@@ -48,6 +62,7 @@ __all__ = [
     "choose_backend",
     "choose_s4d_backend",
     "compile_stream",
+    "decay",
     "export_onnx",
     "export_step",
     "influence_by_lag",

@@ -14,7 +14,8 @@ the outer names differ.
 =============== ============================================================================
 
 A load is strict: every tensor of the model comes from the file, every tensor of the file goes into
-the model, and nothing is changed unless all fit.
+the model, and nothing is changed unless all fit. What tensors do not tell, such as the epsilon of a
+norm, is compared with a ``config.json`` beside the file; tensors alone have none.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
-from finchaos.core.errors import CheckpointError, UnknownNameError
+from finchaos.core.errors import CheckpointError, InputError, UnknownNameError
 from finchaos.core.files import write_atomic
+from finchaos.ssm.checkpoint_config import check_config
 
 OURS = "finchaos"
 
@@ -41,6 +43,11 @@ _PREFIXES: dict[str, tuple[str, ...]] = {
     "mambapy_lm": ("embedding.", "mamba.layers.", "norm_f.", "lm_head."),
 }
 LAYOUTS = tuple(_PREFIXES)
+
+_UNLIKE = (
+    "build the model with its blocks as layers, from StackConfig.read, which takes the "
+    "checkpoint's configuration or says what no layer here does"
+)
 
 
 def rename_tensors(
@@ -85,6 +92,7 @@ def rename_tensors(
             f"tensors that do not belong to the layout {source!r}",
             expected="names that begin with " + ", ".join(theirs),
             got=_some(strangers),
+            remedy=_other_layouts(tensors, source),
         )
     return renamed
 
@@ -109,7 +117,30 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], layout: str = 
     CheckpointError
         If tensors are missing, unexpected, of another shape, of a type that would be rounded, or
         not finite. The model is as it was.
+    InputError
+        If ``model`` is no module.
+
+    Examples
+    --------
+    A language model of Mamba blocks, as the packages have it; ``layout="transformers"`` would take
+    the tensors of ``transformers.MambaForCausalLM``.
+
+    >>> from finchaos.ssm import MambaBlock, MambaConfig, RMSNorm
+    >>> class LanguageModel(nn.Module):
+    ...     def __init__(self, vocabulary: int, config: MambaConfig, layers: int) -> None:
+    ...         super().__init__()
+    ...         self.embedding = nn.Embedding(vocabulary, config.d_model)
+    ...         self.layers = nn.ModuleList(MambaBlock(config) for _ in range(layers))
+    ...         self.norm_f = RMSNorm(config.d_model)
+    ...         self.lm_head = nn.Linear(config.d_model, vocabulary, bias=False)
+    ...         self.lm_head.weight = self.embedding.weight  # where the package ties them
+    >>> model, other = (LanguageModel(11, MambaConfig(d_model=4), 2) for _ in range(2))
+    >>> theirs = rename_tensors(other.state_dict(), target="transformers")
+    >>> load_tensors(model, theirs, layout="transformers")
+    >>> torch.equal(model.layers[1].mixer.D, other.layers[1].mixer.D)
+    True
     """
+    _check_model(model)
     found = dict(tensors) if layout == OURS else rename_tensors(tensors, layout)
     wanted = model.state_dict()
     tied = _tied(wanted)
@@ -119,10 +150,12 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], layout: str = 
     _refuse(
         "tensors of the model are missing from the checkpoint",
         (name for name in wanted if name not in found),
+        _other_layouts(tensors, layout) or _UNLIKE,
     )
     _refuse(
         "the checkpoint has tensors that the model has not",
         (name for name in found if name not in wanted),
+        _UNLIKE,
     )
     pairs = {name: (found[name], wanted[name]) for name in wanted}
     _refuse(
@@ -132,6 +165,7 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], layout: str = 
             for name, (new, old) in pairs.items()
             if new.shape != old.shape
         ),
+        _UNLIKE,
     )
     _refuse(
         "the checkpoint has tensors of a type that the model would round",
@@ -140,6 +174,7 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], layout: str = 
             for name, (new, old) in pairs.items()
             if torch.promote_types(new.dtype, old.dtype) != old.dtype
         ),
+        "convert the model first: model.double()",
     )
     _refuse(
         "the checkpoint has tensors with values that are not finite",
@@ -177,6 +212,7 @@ def save_checkpoint(path: Path, model: nn.Module, layout: str = OURS) -> None:
     CheckpointError
         If the layout has no place for a tensor of the model.
     """
+    _check_model(model)
     tensors = model.state_dict()
     tied = _tied(tensors)
     kept = {name: v.cpu().contiguous() for name, v in tensors.items() if name not in tied}
@@ -189,19 +225,32 @@ def save_checkpoint(path: Path, model: nn.Module, layout: str = OURS) -> None:
 def load_checkpoint(path: Path, model: nn.Module, layout: str = OURS) -> None:
     """Read a safetensors file into a model; strict as :func:`load_tensors`.
 
+    A ``config.json`` beside the file is compared with the layers of the model, see
+    :func:`finchaos.ssm.checkpoint_config.check_config`.
+
     Raises
     ------
     UnknownNameError
         If there is no such layout.
     CheckpointError
-        If the file cannot be read, or as :func:`load_tensors`.
+        If the file cannot be read, its configuration is another, or as :func:`load_tensors`.
     """
+    path = Path(path)
+    _check_model(model)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder", remedy="name the file model.safetensors in it")
     try:
         tensors = safetensors_torch.load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as a safetensors file", got=str(error)
+            f"{path} cannot be read as a safetensors file",
+            got=str(error),
+            remedy="pass what torch.load(path, weights_only=True) gives to load_tensors"
+            if path.suffix in (".bin", ".pt", ".pth")
+            else "",
         ) from error
+    if layout != OURS:
+        check_config(path.parent, model, layout.removesuffix("_lm"))
     load_tensors(model, tensors, layout)
 
 
@@ -222,10 +271,31 @@ def _tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return tied
 
 
-def _refuse(what: str, names: Iterable[str]) -> None:
+def _refuse(what: str, names: Iterable[str], remedy: str = "") -> None:
     found = list(names)
     if found:
-        raise CheckpointError(what, got=_some(found))
+        raise CheckpointError(what, got=_some(found), remedy=remedy)
+
+
+def _other_layouts(tensors: Iterable[str], layout: str) -> str:
+    """Which layouts these names would be of."""
+    names = set(tensors)
+    others = [
+        other
+        for other, prefixes in _PREFIXES.items()
+        if prefixes != _PREFIXES[layout] and all(name.startswith(prefixes) for name in names)
+    ]
+    return f"these are names of the layout {' or '.join(map(repr, others))}" if others else ""
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            "tensors are loaded into a module",
+            expected="a torch.nn.Module with embedding, layers, norm_f and lm_head, or some of "
+            "them",
+            got=type(model).__name__,
+        )
 
 
 def _some(names: list[str]) -> str:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from finchaos.core.errors import InputError
 from finchaos.ssm import native
 from finchaos.ssm.backends import choose_backend
 from finchaos.ssm.inputs import (
     check_finite,
     check_lengths,
-    check_types,
     refuse_tangents,
     values_are_known,
 )
@@ -41,27 +39,12 @@ def run_compiled(
     Raises
     ------
     InputError
-        If a state is one of another configuration, batch or type, a weight or a state holds NaN or
-        infinity, or the lengths do not fit.
+        If a weight or a state holds NaN or infinity, or the lengths do not fit.
     """
     refuse_tangents({"x": x})
     named = zip(layer.kernel.weights, weights, strict=True)
     check_finite({f"the layer's weight {name}": weight for name, weight in named})
     check_lengths(lengths, *x.shape[:2])
     if state is not None:
-        _check_state(layer, x, state)
+        check_finite(dict(zip(("state.conv", "state.ssm"), state, strict=True)))
     return native.run_layer(layer, x, weights, state or (None, None), lengths)
-
-
-def _check_state(layer: native.Layer, x: Tensor, state: tuple[Tensor, Tensor]) -> None:
-    found = dict(zip(("state.conv", "state.ssm"), state, strict=True))
-    shapes = {"state.conv": (len(x), *layer.conv), "state.ssm": (len(x), *layer.state)}
-    for name, tensor in found.items():
-        if tuple(tensor.shape) != shapes[name]:
-            raise InputError(
-                f"{name} is a state of another configuration or batch",
-                expected=f"shape {shapes[name]}",
-                got=str(tuple(tensor.shape)),
-            )
-    check_types({"x": x}, dict(found))
-    check_finite(dict(found))

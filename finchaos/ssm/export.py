@@ -15,8 +15,10 @@ of torch.export.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,13 +27,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from finchaos.core.errors import InputError, MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.core.files import write_atomic
+from finchaos.ssm.layer_inputs import as_stack, check_sizes
 from finchaos.ssm.mamba import Mamba, MambaBlock
 from finchaos.ssm.mamba2 import Mamba2, Mamba2Block
 from finchaos.ssm.s4d import S4D
 from finchaos.ssm.s4d_export import S4DRealStep
 from finchaos.ssm.states import State, kind_of, parts_of, state_of
 
+_ONNX_TYPES = (torch.float32, torch.float64)
 _LAYERS = (MambaBlock, Mamba, Mamba2Block, Mamba2, S4D)
 
 
@@ -83,7 +88,8 @@ def export_step(blocks: Iterable[nn.Module], batch: int = 1) -> ExportedProgram:
     Raises
     ------
     InputError
-        If there are no layers, one is of another kind, or they differ in width or type.
+        If there are no layers, one is of another kind, they differ in width or type, or the batch
+        is not a whole number from 1.
 
     Examples
     --------
@@ -111,13 +117,20 @@ def onnx_step(blocks: Iterable[nn.Module], batch: int = 1) -> bytes:
     Raises
     ------
     InputError
-        As :func:`export_step`.
+        As :func:`export_step`, and for other types than float32 and float64.
     MissingDependencyError
         If the packages onnx and onnxscript are absent.
     """
     layers = _checked(blocks)
+    if _row(layers[0])[1] not in _ONNX_TYPES:
+        raise InputError(
+            "runtimes have no such step in ONNX",
+            expected=" or ".join(map(str, _ONNX_TYPES)),
+            got=str(_row(layers[0])[1]),
+            remedy="export the layers in float32: block.float()",
+        )
     inputs, outputs = tensor_names(layers)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _without_torchvision():
         # The exporter warns of its own insides, of which nobody can do anything here.
         warnings.simplefilter("ignore")
         try:
@@ -133,7 +146,7 @@ def onnx_step(blocks: Iterable[nn.Module], batch: int = 1) -> bytes:
             raise MissingDependencyError(
                 "ONNX models cannot be written here",
                 got=str(error),
-                remedy="install onnx and onnxscript",
+                remedy=installing("onnx"),
             ) from error
     model: bytes = program.model_proto.SerializeToString()
     return model
@@ -148,6 +161,21 @@ def export_onnx(blocks: Iterable[nn.Module], path: Path, batch: int = 1) -> None
         As :func:`onnx_step`; nothing is written then.
     """
     write_atomic(Path(path), onnx_step(blocks, batch))
+
+
+@contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """The exporter logs, each time, which operators of images it has not."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def unless_torchvision(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    log.addFilter(unless_torchvision)
+    try:
+        yield
+    finally:
+        log.removeFilter(unless_torchvision)
 
 
 class _StackStep(nn.Module):
@@ -176,6 +204,7 @@ class _StackStep(nn.Module):
 
 def _example(layers: Sequence[nn.Module], batch: int) -> tuple[Tensor, ...]:
     """Inputs of the right types and sizes."""
+    check_sizes("a stack's rows", {"batch": batch})
     width, dtype = _row(layers[0])
     like = next(layers[0].parameters())
     return like.new_zeros(batch, width, dtype=dtype), *start_tensors(layers, batch)
@@ -193,7 +222,7 @@ def _initial(block: nn.Module, batch: int) -> State:
 
 
 def _checked(blocks: Iterable[nn.Module]) -> list[nn.Module]:
-    layers = list(blocks)
+    layers = as_stack(blocks)
     for i, layer in enumerate(layers):
         if not isinstance(layer, _LAYERS):
             raise InputError(

@@ -6,6 +6,7 @@ of a call. Values are not looked at while a program is traced or exported.
 
 from __future__ import annotations
 
+import operator
 from cmath import isfinite
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,6 +20,8 @@ from finchaos.core.errors import InputError
 
 _ACTIVATIONS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 _INTEGERS = (torch.int32, torch.int64)
+
+_IN_FLOAT32 = "; parameters and states stay in float32 beside activations of lower precision"
 
 Named = Mapping[str, Tensor | None]
 """Tensors by name; None where an optional one was not given."""
@@ -61,15 +64,34 @@ def parameter_dtype(activation: torch.dtype) -> torch.dtype:
     return torch.float64 if activation == torch.float64 else torch.float32
 
 
+def check_tensors(named: Mapping[str, object]) -> None:
+    """Refuse what is no tensor; None stands for one that was not given.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, value in named.items():
+        if value is not None and not isinstance(value, Tensor):
+            kind = type(value)
+            raise InputError(
+                f"{name} is no tensor",
+                expected="torch.Tensor",
+                got=f"{kind.__module__}.{kind.__name__}".removeprefix("builtins."),
+                remedy=f"pass torch.as_tensor({name})",
+            )
+
+
 def check_types(activations: Named, parameters: Named) -> None:
     """Refuse mixed types and devices.
 
     Raises
     ------
     InputError
-        Naming the tensor, unless all activations have the type of the first, the parameters that
-        of :func:`parameter_dtype`, and all are on one device.
+        Naming the tensor, unless all are tensors, the activations of the type of the first, the
+        parameters of that of :func:`parameter_dtype`, and all on one device.
     """
+    check_tensors({**activations, **parameters})
     first_name, first = next((name, v) for name, v in activations.items() if v is not None)
     if first.dtype not in _ACTIVATIONS:
         raise InputError(
@@ -87,8 +109,7 @@ def check_types(activations: Named, parameters: Named) -> None:
                 f"{name} does not fit the type of {first_name}, {_short(first.dtype)}",
                 expected=_short(wanted[name]),
                 got=_short(tensor.dtype),
-                remedy=f"convert {name}; parameters and states stay in float32 beside activations "
-                "of lower precision",
+                remedy=f"convert {name}{_IN_FLOAT32 if wanted[name] != first.dtype else ''}",
             )
         if tensor.device != first.device:
             raise InputError(
@@ -116,24 +137,72 @@ def check_shapes(tensors: Mapping[str, tuple[Tensor | None, str]]) -> dict[str, 
     >>> check_shapes({"x": (torch.ones(2, 5, 3), "b t d"), "A": (torch.ones(3, 4), "d n")})
     {'b': 2, 't': 5, 'd': 3, 'n': 4}
     """
+    check_tensors({name: tensor for name, (tensor, _) in tensors.items()})
     sizes: dict[str, int] = {}
+    owner: dict[str, str] = {}
     for name, (tensor, legend) in tensors.items():
         if tensor is None:
             continue
         letters, shape = legend.split(), tuple(tensor.shape)
-        known = [sizes.get(letter, letter) for letter in letters]
         fits = len(shape) == len(letters) and all(
-            size in (want, letter) or (want == letter and size > 0)
-            for size, want, letter in zip(shape, known, letters, strict=True)
+            size == sizes.get(letter, size) and size > 0
+            for size, letter in zip(shape, letters, strict=True)
         )
         if not fits:
-            raise InputError(
-                f"{name} has a shape that does not fit",
-                expected=f"({', '.join(letters)}) = ({', '.join(map(str, known))}), no size zero",
-                got=str(shape),
-            )
-        sizes |= dict(zip(letters, shape, strict=True))
+            raise _misfit(name, shape, letters, sizes, owner)
+        for letter, size in zip(letters, shape, strict=True):
+            sizes.setdefault(letter, size)
+            owner.setdefault(letter, name)
     return sizes
+
+
+def _misfit(
+    name: str,
+    shape: tuple[int, ...],
+    letters: Sequence[str],
+    sizes: Mapping[str, int],
+    owner: Mapping[str, str],
+) -> InputError:
+    """Which sizes were known, and from which tensor; and whether axes look exchanged."""
+    known = [letter for letter in letters if letter in sizes]
+    others = list(dict.fromkeys(owner[letter] for letter in known))
+    where = ", ".join(
+        ", ".join(f"{letter} = {sizes[letter]}" for letter in known if owner[letter] == other)
+        + f" as in {other}"
+        for other in others
+    )
+    expected = f"({', '.join(letters)})" + (f" with {where}" if known else "")
+    remedy = ""
+    if len(shape) != len(letters):
+        expected += ", one axis" if len(letters) == 1 else f", {len(letters)} axes"
+    elif 0 in shape:
+        expected += ", no size zero"
+    elif len(known) == len(letters) and sorted(shape) == sorted(sizes[k] for k in letters):
+        remedy = f"the axes of {name} look exchanged"
+    else:
+        remedy = _exchanged(shape, letters, sizes, owner)
+    return InputError(
+        f"{name} has a shape that does not fit" + (f" {' and '.join(others)}" if known else ""),
+        expected=expected,
+        got=str(shape),
+        remedy=remedy,
+    )
+
+
+def _exchanged(
+    shape: tuple[int, ...],
+    letters: Sequence[str],
+    sizes: Mapping[str, int],
+    owner: Mapping[str, str],
+) -> str:
+    """Whether another axis of the tensor that set a size has the size that came."""
+    for size, letter in zip(shape, letters, strict=True):
+        if sizes.get(letter, size) == size:
+            continue
+        for other, of in owner.items():
+            if other != letter and of == owner[letter] and sizes[other] == size:
+                return f"perhaps the axes of {of} are exchanged: its {other} is {size}"
+    return ""
 
 
 def check_finite(tensors: Named) -> None:
@@ -180,28 +249,6 @@ def refuse_tangents(tensors: Named) -> None:
             )
 
 
-def check_layer_input(x: Tensor, legend: str, weight: Tensor) -> None:
-    """Check what goes into a layer against its first weight, shape (outputs, m).
-
-    Raises
-    ------
-    InputError
-        If ``x`` has another shape or type, or holds NaN or infinity.
-    """
-    width = weight.shape[1]
-    if x.dim() != len(legend.split()) or x.shape[-1] != width or not x.numel():
-        raise InputError(
-            "x has a shape that does not fit the layer",
-            expected=f"({', '.join(legend.split())}) with m = {width}, no size zero",
-            got=str(tuple(x.shape)),
-        )
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise InputError(
-            "x has another type than the weights", expected=str(weight.dtype), got=str(x.dtype)
-        )
-    check_finite({"x": x})
-
-
 def refuse_growth(A: Tensor | None) -> None:
     """Refuse decay rates above zero.
 
@@ -218,6 +265,28 @@ def refuse_growth(A: Tensor | None) -> None:
         )
 
 
+def check_limit(limit: tuple[float, float]) -> tuple[float, float]:
+    """The range that step sizes are cut to.
+
+    Raises
+    ------
+    InputError
+        If it is no range.
+    """
+    try:
+        low, high = map(float, limit)
+        sound = 0.0 <= low <= high
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise InputError(
+            "dt_limit must be a range of step sizes",
+            expected="a pair of numbers, 0 <= low <= high; (0.0, inf) for no limit",
+            got=repr(limit),
+        )
+    return low, high
+
+
 def check_lengths(lengths: Tensor | None, batch: int, steps: int) -> None:
     """Refuse lengths that are not one integer from 0 to ``steps`` for each sequence.
 
@@ -227,6 +296,7 @@ def check_lengths(lengths: Tensor | None, batch: int, steps: int) -> None:
     """
     if lengths is None:
         return
+    check_tensors({"lengths": lengths})
     if lengths.dtype not in _INTEGERS or tuple(lengths.shape) != (batch,):
         raise InputError(
             "lengths must hold one integer for each sequence",
@@ -251,7 +321,15 @@ def check_keep(keep: Sequence[int] | Tensor | None, steps: int) -> list[int] | N
     """
     if keep is None:
         return None
-    kept = [int(t) for t in keep]
+    steps_of = keep.tolist() if isinstance(keep, Tensor) else keep
+    try:
+        kept = [operator.index(t) for t in steps_of]
+    except TypeError as error:
+        raise InputError(
+            "keep must hold increasing step indices within the sequence",
+            expected=f"a sequence of integers from 0 to {steps - 1}",
+            got=repr(keep),
+        ) from error
     increasing = all(a < b for a, b in pairwise(kept))
     if not increasing or (kept and not 0 <= kept[0] <= kept[-1] < steps):
         raise InputError(

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from finchaos.core.errors import InputError
-from finchaos.ssm.inputs import padding
+from finchaos.ssm.inputs import check_tensors, padding
 from finchaos.ssm.tracing import Trace
 
 ONE_OVER_E = math.exp(-1.0)
@@ -44,8 +44,9 @@ def typical_step_size(trace: Trace[Any]) -> Tensor:
     Raises
     ------
     InputError
-        If every row is padding.
+        If this is no trace, or every row is padding.
     """
+    _check_trace(trace)
     rows, after = trace.dt.detach().flatten(0, 1), padding(trace.lengths, trace.dt.shape[1])
     if after is not None:
         rows = rows[~after.flatten()]
@@ -62,6 +63,7 @@ def decay(trace: Trace[Any]) -> Tensor:
     torch.Tensor, shape (b, t, d, n), of Mamba-2 (b, t, h)
         Differentiable.
     """
+    _check_trace(trace)
     return torch.exp(_exponents(trace.dt, trace.A))
 
 
@@ -85,7 +87,7 @@ def memory_length(trace: Trace[Any], remaining: float = ONE_OVER_E) -> Tensor:
     Raises
     ------
     InputError
-        If ``remaining`` is not a fraction.
+        If this is no trace, or ``remaining`` not a fraction.
 
     Examples
     --------
@@ -97,6 +99,7 @@ def memory_length(trace: Trace[Any], remaining: float = ONE_OVER_E) -> Tensor:
     >>> bool(torch.allclose(length[:, 0], 3.0 * length[:, 2]))  # rates 1 and 3
     True
     """
+    _check_trace(trace)
     _check_fraction("remaining", remaining)
     exponents = _exponents(typical_step_size(trace), trace.A.detach())
     # Negative both; abs() makes the infinity of a state that never decays a positive one.
@@ -165,8 +168,8 @@ def influence_by_lag(function: Callable[[Tensor], Tensor], x: Tensor, at: int = 
     Raises
     ------
     InputError
-        If there is no such step, the output is not of the shape above, or it depends on inputs
-        after ``at``.
+        If there is no such step, input or output are not of the shapes above, or the output does
+        not depend on ``x``, or on inputs after ``at``.
 
     Notes
     -----
@@ -178,7 +181,8 @@ def influence_by_lag(function: Callable[[Tensor], Tensor], x: Tensor, at: int = 
     >>> influence_by_lag(lagged, torch.ones(1, 4, 1)).influence.tolist()
     [[1.0, 0.5, 0.0, 0.0]]
     """
-    _, steps, _ = x.shape
+    _check_sequence(x)
+    steps = x.shape[1]
     if not -steps <= at < steps:
         raise InputError("there is no such step", expected=f"{-steps} <= at < {steps}", got=str(at))
     with torch.no_grad():
@@ -187,7 +191,16 @@ def influence_by_lag(function: Callable[[Tensor], Tensor], x: Tensor, at: int = 
     copies = x.detach().repeat_interleave(outputs, 0).requires_grad_()
     with torch.enable_grad():
         row = _outputs(function, copies)[:, at].reshape(len(x), outputs, outputs)
-        (grad,) = torch.autograd.grad(row.diagonal(dim1=1, dim2=2).sum(), copies)
+        total = row.diagonal(dim1=1, dim2=2).sum()
+        grad = None
+        if total.requires_grad:
+            (grad,) = torch.autograd.grad(total, copies, allow_unused=True)
+    if grad is None:
+        raise InputError(
+            "the output of the function does not depend on its input",
+            expected="a differentiable function, its result not detached",
+            got="an output without a gradient in x",
+        )
     by_time = grad.view(len(x), outputs, *x.shape[1:]).square().sum((1, 3)).sqrt()
     last = at % steps
     if bool((by_time[:, last + 1 :] > 0).any()):
@@ -200,6 +213,13 @@ def influence_by_lag(function: Callable[[Tensor], Tensor], x: Tensor, at: int = 
 
 def _outputs(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     y = function(x)
+    if not isinstance(y, Tensor):
+        raise InputError(
+            "the function must give one tensor",
+            expected="torch.Tensor",
+            got=type(y).__name__,
+            remedy="of a layer take the first of what it gives: lambda x: layer(x)[0]",
+        )
     if y.dim() != 3 or y.shape[:2] != x.shape[:2]:
         raise InputError(
             "the function has an output of another shape",
@@ -214,6 +234,25 @@ def _exponents(dt: Tensor, A: Tensor) -> Tensor:
     return dt * A if A.dim() == 1 else dt.unsqueeze(-1) * A
 
 
+def _check_trace(trace: object) -> None:
+    if not isinstance(trace, Trace):
+        raise InputError(
+            "memory is read from a trace",
+            expected="what trace(x) of a Mamba or Mamba-2 layer or block gives",
+            got=type(trace).__name__,
+        )
+
+
+def _check_sequence(x: object) -> None:
+    check_tensors({"x": x})
+    if isinstance(x, Tensor) and (x.dim() != 3 or not x.is_floating_point() or not x.numel()):
+        raise InputError(
+            "x must be sequences to differentiate in",
+            expected="floating point of shape (b, t, m), no size zero",
+            got=f"{x.dtype} of shape {tuple(x.shape)}",
+        )
+
+
 def _check_fraction(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
+    if not isinstance(value, int | float) or not 0.0 < value < 1.0:
         raise InputError(f"{name} must lie between 0 and 1, exclusive", got=str(value))

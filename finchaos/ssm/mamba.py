@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from finchaos.core.errors import InputError
 from finchaos.ssm import native
 from finchaos.ssm.backends import AUTO, check_backend
 from finchaos.ssm.by_parts import mamba_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv_step
-from finchaos.ssm.inputs import check_layer_input, parameter_dtype, without_padding
+from finchaos.ssm.exportable import exportable
+from finchaos.ssm.inputs import parameter_dtype, without_padding
+from finchaos.ssm.layer_inputs import check_layer_input, check_layer_state, check_sizes
 from finchaos.ssm.scan import selective_step
 from finchaos.ssm.tracing import Trace, trace_mamba
 
@@ -61,8 +62,8 @@ class MambaConfig:
     backend: str = AUTO
 
     def __post_init__(self) -> None:
-        if min(self.d_model, self.d_state, self.d_conv, self.expand) < 1:
-            raise InputError("sizes of a Mamba layer must be positive", got=repr(self))
+        sizes = ("d_model", "d_state", "d_conv", "expand")
+        check_sizes("a Mamba layer", {name: getattr(self, name) for name in sizes})
         check_backend(self.backend)
 
     @property
@@ -75,7 +76,13 @@ class MambaConfig:
         """Rank r of the map to step sizes."""
         return math.ceil(self.d_model / 16)
 
+    @property
+    def state_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part of a state, without the batch."""
+        return {"conv": (self.d_conv - 1, self.d_inner), "ssm": (self.d_inner, self.d_state)}
 
+
+@exportable
 @dataclass(frozen=True, eq=False)
 class MambaState:
     """What a layer remembers between calls.
@@ -142,11 +149,11 @@ class Mamba(nn.Module):
 
     def initial_state(self, batch: int) -> MambaState:
         """The state before anything was seen."""
-        config, like = self.config, self.A_log
-        exact = parameter_dtype(like.dtype)
+        check_sizes("a state", {"batch": batch})
+        like, exact = self.A_log, parameter_dtype(self.A_log.dtype)
+        sizes = self.config.state_sizes
         return MambaState(
-            like.new_zeros(batch, config.d_conv - 1, config.d_inner, dtype=exact),
-            like.new_zeros(batch, config.d_inner, config.d_state, dtype=exact),
+            **{name: like.new_zeros(batch, *size, dtype=exact) for name, size in sizes.items()}
         )
 
     def forward(
@@ -172,7 +179,7 @@ class Mamba(nn.Module):
         InputError
             If a tensor has another shape or type, or holds NaN or infinity.
         """
-        check_layer_input(x, "b t m", self.in_proj.weight)
+        self._check(x, state)
         if is_compiled(self.config.backend, x, self.A_log):
             return self._compiled(x, state, lengths, norm=None)
         y, state, *_ = mamba_by_parts(self, x, state, lengths)
@@ -193,10 +200,19 @@ class Mamba(nn.Module):
             As ``forward``.
         """
         check_layer_input(x, "b m", self.in_proj.weight)
+        self._check_state(x, state)
         u, z = self.in_proj(x).chunk(2, dim=-1)
         u, conv = causal_conv_step(u, *self._kernel(u), activation="silu", state=state.conv)
         y, ssm = selective_step(**self._scan_inputs(u, z), state=state.ssm)
         return self.out_proj(y), MambaState(conv, ssm)
+
+    def _check(self, x: Tensor, state: MambaState | None) -> None:
+        check_layer_input(x, "b t m", self.in_proj.weight)
+        if state is not None:
+            self._check_state(x, state)
+
+    def _check_state(self, x: Tensor, state: MambaState) -> None:
+        check_layer_state(state, MambaState, self.config.state_sizes, x, self.A_log)
 
     def _compiled(
         self, x: Tensor, state: MambaState | None, lengths: Tensor | None, norm: Tensor | None
@@ -301,7 +317,7 @@ class MambaBlock(nn.Module):
         self, x: Tensor, state: MambaState | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, MambaState]:
         """Transform a sequence, shape (b, t, m); parameters as those of the mixer."""
-        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        self.mixer._check(x, state)
         if is_compiled(self.mixer.config.backend, x, self.mixer.A_log):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
@@ -309,6 +325,7 @@ class MambaBlock(nn.Module):
 
     def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """Transform one time step, shape (b, m)."""
+        check_layer_input(x, "b m", self.mixer.in_proj.weight)
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
 
@@ -343,6 +360,6 @@ class MambaBlock(nn.Module):
         >>> tuple(trace.states.shape), tuple(trace.dt.shape)
         ((1, 2, 8, 3), (1, 5, 8))
         """
-        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        self.mixer._check(x, state)
         mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
         return mixed.within_block(x)

@@ -19,14 +19,17 @@ from finchaos.ssm import native
 from finchaos.ssm.by_parts import mamba2_by_parts
 from finchaos.ssm.compiled import is_compiled, run_compiled
 from finchaos.ssm.conv import causal_conv_step
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.gated_norm import GatedRMSNorm
-from finchaos.ssm.inputs import check_layer_input, parameter_dtype, without_padding
+from finchaos.ssm.inputs import parameter_dtype, without_padding
+from finchaos.ssm.layer_inputs import check_layer_input, check_layer_state, check_sizes
 from finchaos.ssm.mamba import NORM_EPSILON, RMSNorm
 from finchaos.ssm.mamba2_config import Mamba2Config
 from finchaos.ssm.ssd import ssd_step
 from finchaos.ssm.tracing import Trace, trace_mamba2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class Mamba2State:
     """What a layer remembers between calls.
@@ -100,12 +103,11 @@ class Mamba2(nn.Module):
 
     def initial_state(self, batch: int) -> Mamba2State:
         """The state before anything was seen."""
-        config, like = self.config, self.A_log
-        exact = parameter_dtype(like.dtype)
-        heads = (config.nheads, config.headdim, config.d_state)
+        check_sizes("a state", {"batch": batch})
+        like, exact = self.A_log, parameter_dtype(self.A_log.dtype)
+        sizes = self.config.state_sizes
         return Mamba2State(
-            like.new_zeros(batch, config.d_conv - 1, config.conv_dim, dtype=exact),
-            like.new_zeros(batch, *heads, dtype=exact),
+            **{name: like.new_zeros(batch, *size, dtype=exact) for name, size in sizes.items()}
         )
 
     def forward(
@@ -131,7 +133,7 @@ class Mamba2(nn.Module):
         InputError
             If a tensor has another shape or type, or holds NaN or infinity.
         """
-        check_layer_input(x, "b t m", self.in_proj.weight)
+        self._check(x, state)
         if self._is_compiled(x):
             return self._compiled(x, state, lengths, norm=None)
         y, state, *_ = mamba2_by_parts(self, x, state, lengths)
@@ -152,12 +154,21 @@ class Mamba2(nn.Module):
             As ``forward``.
         """
         check_layer_input(x, "b m", self.in_proj.weight)
+        self._check_state(x, state)
         z, mixed, dt = self._project(x)
         mixed, conv = causal_conv_step(
             mixed, *self._kernel(mixed), activation="silu", state=state.conv
         )
         y, ssm = ssd_step(**self._scan_inputs(mixed, dt, z), state=state.ssm)
         return self._finish(y, z), Mamba2State(conv, ssm)
+
+    def _check(self, x: Tensor, state: Mamba2State | None) -> None:
+        check_layer_input(x, "b t m", self.in_proj.weight)
+        if state is not None:
+            self._check_state(x, state)
+
+    def _check_state(self, x: Tensor, state: Mamba2State) -> None:
+        check_layer_state(state, Mamba2State, self.config.state_sizes, x, self.A_log)
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether one kernel does the layer; projections with a bias go by parts."""
@@ -284,7 +295,7 @@ class Mamba2Block(nn.Module):
         self, x: Tensor, state: Mamba2State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Mamba2State]:
         """Transform a sequence, shape (b, t, m); as :meth:`Mamba2.forward`."""
-        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        self.mixer._check(x, state)
         if self.mixer._is_compiled(x):
             return self.mixer._compiled(x, state, lengths, self.norm.weight)
         mixed, state = self.mixer(self.norm(x), state, lengths)
@@ -292,6 +303,7 @@ class Mamba2Block(nn.Module):
 
     def step(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         """Transform one time step, shape (b, m)."""
+        check_layer_input(x, "b m", self.mixer.in_proj.weight)
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
 
@@ -307,6 +319,6 @@ class Mamba2Block(nn.Module):
 
         Arguments as in :meth:`finchaos.ssm.mamba.MambaBlock.trace`; step sizes are (b t h).
         """
-        check_layer_input(x, "b t m", self.mixer.in_proj.weight)
+        self.mixer._check(x, state)
         mixed = self.mixer.trace(self.norm(x), keep=keep, state=state, lengths=lengths)
         return mixed.within_block(x)

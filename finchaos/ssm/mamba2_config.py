@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.backends import AUTO, check_backend
+from finchaos.ssm.inputs import check_limit
+from finchaos.ssm.layer_inputs import check_sizes
 from finchaos.ssm.ssd import NO_LIMIT
 
 
@@ -79,9 +81,8 @@ class Mamba2Config:
     backend: str = AUTO
 
     def __post_init__(self) -> None:
-        sizes = (self.d_model, self.d_state, self.d_conv, self.expand, self.headdim, self.ngroups)
-        if min(*sizes, self.chunk_size) < 1:
-            raise InputError("sizes of a Mamba-2 layer must be positive", got=repr(self))
+        sizes = ("d_model", "d_state", "d_conv", "expand", "headdim", "ngroups", "chunk_size")
+        check_sizes("a Mamba-2 layer", {name: getattr(self, name) for name in sizes})
         if self.d_inner % self.headdim or self.nheads % self.ngroups:
             raise InputError(
                 "sizes of a Mamba-2 layer do not divide",
@@ -91,8 +92,7 @@ class Mamba2Config:
         ranges = (self.A_init_range, (self.dt_min, self.dt_max), (self.dt_init_floor, math.inf))
         if not all(0.0 < low <= high for low, high in ranges):
             raise InputError("ranges of a Mamba-2 layer must be positive", got=repr(self))
-        if not 0.0 <= self.dt_limit[0] <= self.dt_limit[1]:
-            raise InputError("dt_limit must be a range of step sizes", got=str(self.dt_limit))
+        check_limit(self.dt_limit)
         check_backend(self.backend)
 
     @property
@@ -109,3 +109,9 @@ class Mamba2Config:
     def conv_dim(self) -> int:
         """Channels c of the convolution."""
         return self.d_inner + 2 * self.ngroups * self.d_state
+
+    @property
+    def state_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part of a state, without the batch."""
+        heads = (self.nheads, self.headdim, self.d_state)
+        return {"conv": (self.d_conv - 1, self.conv_dim), "ssm": heads}

@@ -17,7 +17,9 @@ from torch.nn.functional import gelu, glu, linear
 
 from finchaos.core.errors import InputError, UnknownNameError
 from finchaos.ssm.backends import AUTO
+from finchaos.ssm.exportable import exportable
 from finchaos.ssm.inputs import ScanOutput, check_finite, parameter_dtype
+from finchaos.ssm.layer_inputs import check_input_of_width, check_layer_state, check_sizes
 from finchaos.ssm.s4d_forms import table_key
 from finchaos.ssm.s4d_kernel import (
     DISCRETISATIONS,
@@ -95,10 +97,9 @@ class S4DConfig:
     backend: str = AUTO
 
     def __post_init__(self) -> None:
-        if self.d_model < 1 or self.d_state < 2 or self.d_state % 2:
-            raise InputError(
-                "sizes of an S4D layer must be positive, and d_state even", got=repr(self)
-            )
+        check_sizes("an S4D layer", {"d_model": self.d_model, "d_state": self.d_state})
+        if self.d_state % 2:
+            raise InputError("d_state of an S4D layer must be even", got=str(self.d_state))
         if not 0.0 < self.dt_min <= self.dt_max < math.inf:
             raise InputError(
                 "dt_min and dt_max must be a range of step sizes",
@@ -120,6 +121,7 @@ class S4DConfig:
         return self.d_state // 2
 
 
+@exportable
 @dataclass(frozen=True, eq=False)
 class S4DState:
     """What a layer remembers between calls.
@@ -223,6 +225,7 @@ class S4D(nn.Module):
 
     def initial_state(self, batch: int) -> S4DState:
         """The state before anything was seen."""
+        check_sizes("a state", {"batch": batch})
         exact = parameter_dtype(self.D.dtype)
         shape = batch, self.config.d_model, self.config.modes
         return S4DState(self.D.new_zeros(shape, dtype=exact.to_complex()))
@@ -279,7 +282,9 @@ class S4D(nn.Module):
         InputError
             As ``forward``.
         """
-        self._check(x, axes=3)
+        self._check(x, "b t h")
+        if state is not None:
+            self._check_state(x, state)
         config, exact, t = self.config, parameter_dtype(x.dtype), x.shape[1]
         backend = choose_s4d_backend(config.backend, x.device).name
         prepared = self._filters(
@@ -304,7 +309,8 @@ class S4D(nn.Module):
         InputError
             As ``forward``.
         """
-        self._check(x, axes=2)
+        self._check(x, "b h")
+        self._check_state(x, state)
         exact = parameter_dtype(x.dtype)
         modes = self._filters("step", (exact,), lambda modes: rounded(modes, exact))
         y, ssm = step_prepared(x, modes, state.ssm)
@@ -328,22 +334,12 @@ class S4D(nn.Module):
             self._computed[kind] = known
         return cast(T, known.found)
 
-    def _check(self, x: Tensor, axes: int) -> None:
-        h = self.config.d_model
-        if x.dim() != axes or x.shape[-1] != h or not x.numel():
-            legend = "(b, t, h)" if axes == 3 else "(b, h)"
-            raise InputError(
-                "x has a shape that does not fit the layer",
-                expected=f"{legend} with h = {h}, no size zero",
-                got=str(tuple(x.shape)),
-            )
-        if x.dtype != self.D.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise InputError(
-                "x has another type than the weights",
-                expected=str(self.D.dtype),
-                got=str(x.dtype),
-            )
-        check_finite({"x": x})
+    def _check(self, x: Tensor, legend: str) -> None:
+        check_input_of_width(x, legend, self.config.d_model, self.D.dtype)
+
+    def _check_state(self, x: Tensor, state: S4DState) -> None:
+        sizes = {"ssm": (self.config.d_model, self.config.modes)}
+        check_layer_state(state, S4DState, sizes, x, self.D)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ from finchaos.ssm.inputs import (
     check_keep,
     check_lengths,
     check_shapes,
+    check_tensors,
     check_types,
     parameter_dtype,
 )
@@ -323,6 +324,7 @@ def _padding(lengths: Tensor, steps: int) -> Tensor:
 
 
 def _check(u: Tensor, legend: str, dt: Tensor, A: Tensor, C: Tensor, D: Tensor | None) -> None:
+    check_tensors({"u": u, "dt": dt, "A": A})
     exact = parameter_dtype(u.dtype)
     # Step sizes and rates may be of float64 beside any input.
     free = {name: v for name, v in {"dt": dt, "A": A}.items() if v.dtype != torch.float64}
@@ -338,6 +340,7 @@ def _check_state(
 ) -> None:
     if state is None:
         return
+    check_tensors({name: state})
     wanted = parameter_dtype(activation).to_complex()
     if state.dtype != wanted or tuple(state.shape) != shape:
         raise InputError(

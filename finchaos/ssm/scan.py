@@ -84,7 +84,7 @@ def selective_scan(
     initial_state : torch.Tensor, shape (b, d, n), optional
         State before the first step, zero by default.
     lengths : torch.Tensor of integers, shape (b,), optional
-        Steps of each row, from 1 to t; what follows is padding and is not read.
+        Steps of each row, from 0 to t; what follows is padding and is not read.
     keep : sequence of int, optional
         Steps, increasing, whose states are wanted.
     backend : str

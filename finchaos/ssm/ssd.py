@@ -44,6 +44,7 @@ from finchaos.ssm.inputs import (
     check_finite,
     check_keep,
     check_lengths,
+    check_limit,
     check_shapes,
     check_types,
     padding,
@@ -137,7 +138,7 @@ def ssd_scan(
     sizes = _check("b t", moving, A, D, z, dt_bias, {"initial_state": initial_state})
     check_lengths(lengths, sizes["b"], sizes["t"])
     kept = check_keep(keep, sizes["t"])
-    step = _StepSize(dt_bias, dt_softplus, *_check_limit(dt_limit))
+    step = _StepSize(dt_bias, dt_softplus, *check_limit(dt_limit))
     step.check(dt)
     with torch.autocast(x.device.type, enabled=False):
         if name in _COMPILED:
@@ -198,7 +199,7 @@ def ssd_step(
     """
     moving = {"x": x, "dt": dt, "B": B, "C": C}
     _check("b", moving, A, D, z, dt_bias, {"state": state})
-    step = _StepSize(dt_bias, dt_softplus, *_check_limit(dt_limit))
+    step = _StepSize(dt_bias, dt_softplus, *check_limit(dt_limit))
     step.check(dt)
     with torch.autocast(x.device.type, enabled=False):
         exact = parameter_dtype(x.dtype)
@@ -241,15 +242,6 @@ def _skip_and_gate(y: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> 
     if D is not None:
         y = y + (D if D.dim() == 2 else D.unsqueeze(-1)) * x
     return y if z is None else y * silu(z.to(y.dtype))
-
-
-def _check_limit(limit: tuple[float, float]) -> tuple[float, float]:
-    low, high = limit
-    if not 0.0 <= low <= high:
-        raise InputError(
-            "dt_limit must be a range of step sizes", expected="0 <= low <= high", got=str(limit)
-        )
-    return low, high
 
 
 def _check(

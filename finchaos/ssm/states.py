@@ -98,6 +98,15 @@ def save_state(path: Path, states: Sequence[State]) -> None:
     InputError
         If there are no states, one is of another type, or their batches differ.
     """
+    if isinstance(states, State):
+        raise InputError(
+            "states are saved as those of a stack",
+            expected="a sequence of states, one a layer",
+            got=type(states).__name__,
+            remedy="pass [state]",
+        )
+    if not isinstance(states, Iterable):
+        raise InputError("these are no states", got=type(states).__name__)
     parts = [parts_of(state) for state in states]
     batches = {len(tensor) for named in parts for tensor in named.values()}
     if len(batches) != 1:

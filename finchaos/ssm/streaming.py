@@ -18,6 +18,7 @@ from finchaos.core.errors import InputError
 from finchaos.ssm import native
 from finchaos.ssm.backends import AUTO, BackendChoice, check_backend, choose_backend
 from finchaos.ssm.inputs import check_finite
+from finchaos.ssm.layer_inputs import as_stack
 from finchaos.ssm.mamba import MambaBlock, MambaState
 from finchaos.ssm.mamba2 import Mamba2Block, Mamba2State
 
@@ -191,6 +192,8 @@ class Stream:
             Naming the tensor, if one has another shape or type, or holds NaN or infinity; the
             stream stays as it was.
         """
+        if not isinstance(states, Iterable):
+            raise InputError("states are those of a stack, one a block", got=type(states).__name__)
         given = tuple(states)
         wanted = _blank(self._blocks)
         if len(given) != len(wanted):
@@ -275,7 +278,7 @@ def compile_stream(blocks: Iterable[torch.nn.Module], *, backend: str = AUTO) ->
     >>> bool((stream.step(rows[0]) == first).all())
     True
     """
-    stack = _checked(tuple(blocks))
+    stack = _checked(as_stack(blocks))
     choice = _choose(backend, stack)
     made = _packed(stack) if choice.name == "cpu" else _TorchEngine(stack)
     return Stream(made, choice, stack)
@@ -311,7 +314,7 @@ def _packed(blocks: Sequence[Block]) -> native.PackedStream:
     return native.PackedStream(native.PackedStack(layers))
 
 
-def _checked(blocks: tuple[torch.nn.Module, ...]) -> tuple[Block, ...]:
+def _checked(blocks: Sequence[torch.nn.Module]) -> tuple[Block, ...]:
     """Copies of the blocks on the CPU, once it is clear that they make a stack."""
     stack: list[Block] = []
     for i, block in enumerate(blocks):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from finchaos.core.errors import InputError
 from finchaos.ssm.by_parts import mamba2_by_parts, mamba_by_parts
-from finchaos.ssm.inputs import ScanOutput, check_layer_input, without_padding
+from finchaos.ssm.inputs import ScanOutput, without_padding
 from finchaos.ssm.scan import step_size
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def trace_mamba(
     mixer: Mamba, x: Tensor, keep: Steps, state: MambaState | None, lengths: Tensor | None
 ) -> Trace[MambaState]:
     """See :meth:`finchaos.ssm.mamba.MambaBlock.trace`."""
-    check_layer_input(x, "b t m", mixer.in_proj.weight)
+    mixer._check(x, state)
     steps = _steps(keep, x)
     y, after, scan, given = mamba_by_parts(mixer, x, state, lengths, steps)
     dt = step_size(given["delta"], given["delta_bias"], positive=True)
@@ -101,7 +101,7 @@ def trace_mamba2(
     mixer: Mamba2, x: Tensor, keep: Steps, state: Mamba2State | None, lengths: Tensor | None
 ) -> Trace[Mamba2State]:
     """See :meth:`finchaos.ssm.mamba2.Mamba2Block.trace`."""
-    check_layer_input(x, "b t m", mixer.in_proj.weight)
+    mixer._check(x, state)
     steps = _steps(keep, x)
     y, after, scan, given = mamba2_by_parts(mixer, x, state, lengths, steps)
     dt = step_size(given["dt"], given["dt_bias"], positive=True).clamp(*mixer.config.dt_limit)

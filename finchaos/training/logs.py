@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from finchaos.core.errors import InputError, MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.core.files import write_atomic
 
 FIELDS = ("loss", "learning_rate", "gradient_norm", "validation_loss")
@@ -95,7 +96,7 @@ class TensorBoardLog:
         if find_spec("tensorboard") is None:
             raise MissingDependencyError(
                 "the package tensorboard is not installed",
-                remedy="pip install 'finchaos[tensorboard]', or write a CSV log",
+                remedy=f"{installing('tensorboard')}, or write a CSV log",
             )
         self._folder = folder
         self._writer: Any = None

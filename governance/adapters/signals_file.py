@@ -13,6 +13,7 @@ import pandas as pd
 from finchaos.core.bars import Bars
 from finchaos.core.documents import validate_document
 from finchaos.core.errors import DataError, InputError, MissingDependencyError, SubjectFault
+from finchaos.core.extras import installing
 from finchaos.core.provenance import array_digest, digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
@@ -170,7 +171,7 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
     except ImportError as error:
         raise MissingDependencyError(
-            "reading Parquet needs pyarrow", remedy="install finchaos[data], or use CSV"
+            "reading Parquet needs pyarrow", remedy=f"{installing('data')}, or use CSV"
         ) from error
     except Exception as error:  # the parsers raise many kinds; all mean that it cannot be read
         raise DataError(f"cannot read {path}", got=f"{type(error).__name__}: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from finchaos.core.errors import InputError, MissingDependencyError, SubjectFault
+from finchaos.core.extras import installing
 from finchaos.core.subject import Capability, Subject
 from governance.check import Context, measured, not_measured
 from governance.record import CheckCard, Evidence, Exhibit, Interval, MetricSpec, Window
@@ -353,6 +354,6 @@ def _libraries() -> tuple[Any, Any]:
         raise MissingDependencyError(
             "attribution by gradients needs torch and captum",
             got=str(error),
-            remedy="install finchaos[models]",
+            remedy=installing("models"),
         ) from error
     return torch, IntegratedGradients

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from finchaos.core.errors import FinchaosError, InputError, SubjectFault
 from finchaos.core.subject import Subject
+from governance.amounts import amount
 from governance.check import Context, Skip, measured, not_measured
 from governance.record import CheckCard, Evidence, Exhibit, MetricSpec, Residual, Window
 from governance.replay import scenario_closes
@@ -39,13 +40,14 @@ _METRICS = (
      "Exposure held over the market's worst bar"),
     ("bars_to_derisk", "bars", "lower",
      "From the close at which the fall is visible until at most half of the exposure before is "
-     "held; if never, one more than the bars left"),
+     "held; if never, at least one more than the bars left"),
     ("bars_to_reentry", "bars", "lower",
-     "From the trough until at least half of the exposure before is held again; if never, one "
-     "more than the bars left"),
+     "From the trough until at least half of the exposure before is held again; if never, at "
+     "least one more than the bars left"),
     ("kill_switch_trips", "trips", "none", "How often the kill switch latched"),
     ("expectation_shortfall", "in the metric's unit", "lower",
-     "How far a metric lies outside what the scenario expects of a sound model; 0 if inside"),
+     "How far a metric lies outside what the scenario expects of a sound model; 0 if inside; not "
+     "measured where it is inside because nothing was held before the event"),
     ("expectations_missed", "expectations", "lower",
      "Expectations of the scenarios that were missed, over all runs"),
     ("expectations_unmeasured", "expectations", "lower",
@@ -70,7 +72,7 @@ class Stress:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="stress",
-        version=1,
+        version=2,
         title="Historical stress",
         question="What would the model have done, and what would it have cost, in the crises of "
         "history?",
@@ -94,7 +96,8 @@ class Stress:
             "One minute standing for one bar tests a shock of that shape in the model's own clock, "
             "not what the model would have done on that day; minutes move less than days, so that "
             "a model of volatility may not notice the shock",
-            "De-risking says little where the model held nothing before; see exposure_before",
+            "A model that held nothing before an event shows nothing by coming through it: what is "
+            "expected and met so, and a loss no greater than the market's, are not measured",
             "One warm-up a scenario: another start could find the model elsewhere",
         ),
         references=(
@@ -132,7 +135,8 @@ class Stress:
         if runs:
             yield losses_exhibit(self.card.name, runs)
             yield summary_exhibit(self.card.name, runs)
-            yield expectations_exhibit(self.card.name, runs)
+            units = {spec.name: spec.unit for spec in self.card.metrics}
+            yield expectations_exhibit(self.card.name, runs, units)
             for run in runs:
                 yield path_exhibit(self.card.name, run)
             yield provenance_exhibit(self.card.name, runs)
@@ -147,18 +151,60 @@ class Stress:
             what = "largest difference between the returns shown and the scenario's"
             shown = Residual(what=what, value=run.shown_wrong, tolerance=RETURN_TOLERANCE)
         for name, value in run.values.items():
-            yield self._evidence(name, value, run, shown, **run.where)
-        for name, value in run.shortfalls.items():
-            where = {**run.where, "expectation": name}
-            yield self._evidence("expectation_shortfall", value, run, shown, **where)
+            survived = name == "excess_loss" and run.response.excess_loss <= 0.0
+            told = run.flat if run.flat and survived else value
+            yield self._evidence(name, told, run, shown, bound=name in run.at_least)
+        for expectation in run.scenario.expectations:
+            name = expectation.metric
+            if name not in run.shortfalls:
+                continue
+            unit, bound = self.card.metric(name).unit, name in run.at_least
+            value = run.shortfalls[name]
+            found = run.values[name]
+            note = ""
+            if isinstance(value, float) and isinstance(found, float):
+                said = amount(found, unit, at_least=bound)
+                note = f"{name.replace('_', ' ')} {said}, expected {expectation.said(unit)}"
+            yield self._evidence(
+                "expectation_shortfall",
+                value,
+                run,
+                shown,
+                bound=bound and value != 0.0,
+                unit=unit,
+                note=note,
+                expectation=name,
+            )
 
     def _evidence(
-        self, name: str, value: float | str, run: StressRun, shown: Residual | None, **where: Any
+        self,
+        name: str,
+        value: float | str,
+        run: StressRun,
+        shown: Residual | None,
+        *,
+        bound: bool,
+        unit: str = "",
+        note: str = "",
+        **more: str,
     ) -> Evidence:
+        where: dict[str, Any] = {**run.where, **more}
         if isinstance(value, str):
-            return not_measured(self, name, value, window=run.window, **where)
+            silent = not_measured(self, name, value, window=run.window, **where)
+            return silent.model_copy(update={"unit": unit or silent.unit})
         n = len(run.market)
-        return measured(self, name, value, n=n, window=run.window, self_check=shown, **where)
+        found = measured(
+            self,
+            name,
+            value,
+            n=n,
+            window=run.window,
+            self_check=shown,
+            unit=unit,
+            note=note,
+            **where,
+        )
+        return found.model_copy(update={"at_least": bound and found.value is not None})
 
     def _failure(self, scenario: Scenario, error: FinchaosError) -> Iterator[Evidence]:
         """Evidence that a scenario, or what was left of it, could not be measured."""
@@ -192,4 +238,6 @@ class Stress:
             yield not_measured(self, "expectations_missed", reason, window=window)
         silent = len(found) - len(numbers) + untested
         n = len(found) + untested
-        yield measured(self, "expectations_unmeasured", silent, n=n, window=window)
+        flat = sorted({run.scenario.name for run in runs if run.flat})
+        note = f"nothing was at risk in {', '.join(flat)}" if flat else ""
+        yield measured(self, "expectations_unmeasured", silent, n=n, window=window, note=note)

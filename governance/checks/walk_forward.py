@@ -374,4 +374,4 @@ class WalkForward:
 
 def _unless(trained: bool, window: Window) -> Window:
     """The window, without an end of training for a subject that cannot be trained."""
-    return window if trained else window.model_copy(update={"trained_until": ""})
+    return window if trained else window.model_copy(update={"trained_until": "", "refitted": False})

@@ -1,6 +1,6 @@
 """Sign-off of a Run: signed decisions, signed PDF, audit chain, verification and gate.
 
-Needs ``finchaos[report]`` (pyHanko, WeasyPrint) as soon as there is a signature to make or check.
+Needs the extra ``report`` (pyHanko, WeasyPrint) as soon as there is a signature to make or check.
 
 ==================  ===========================================================
 ``signoff.sign``    record one person's decision on a run

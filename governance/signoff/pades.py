@@ -1,8 +1,9 @@
 """Signatures on the PDF, the copy that people see (PAdES, ETSI EN 319 142-1, level B-B).
 
-Before the first signature a sign-off page with one empty field a role is appended. The first role
-certifies the document for form filling (DocMDP); the others fill their fields. Every step only
-appends, so the file begins with the report as it was rendered and with each earlier signed state.
+Before the first signature a sign-off page with one empty field a role is put in front. The first
+role certifies the document for form filling (DocMDP); the others fill their fields. In the file
+every step only appends, so it begins with the report as it was rendered and with each earlier
+signed state.
 
 The report must come without object streams and with resources kept per page, as
 ``reports.formats.pdf`` makes it; else checking the signatures takes minutes.
@@ -49,14 +50,17 @@ class Signature:
     stamp: bytes
 
 
-def with_fields(report: bytes, page: bytes) -> bytes:
-    """``report`` with the sign-off page and one empty signature field a role appended.
+def with_fields(report: bytes, page: bytes, at: dt.datetime) -> bytes:
+    """``report`` with the sign-off page in front and one empty signature field a role on it.
 
     Parameters
     ----------
     report : bytes
     page : bytes
         The sign-off page, a PDF of one page.
+    at : datetime with zone
+        When the signed copy is made, which is when the first person signs; an undated report
+        has no other date.
 
     Raises
     ------
@@ -73,6 +77,7 @@ def with_fields(report: bytes, page: bytes) -> bytes:
     page_object: Any = writer.PageObject
     try:
         update: Any = IncrementalPdfFileWriter(io.BytesIO(report))
+        _date(update, at)
         drawn = update.import_page_as_xobject(PdfFileReader(io.BytesIO(page)))
     except Exception as error:  # pyHanko has no common base for what a damaged file raises
         raise IntegrityError(
@@ -86,18 +91,30 @@ def with_fields(report: bytes, page: bytes) -> bytes:
             contents=update.add_object(content),
             media_box=pdf.ArrayObject(drawn.get_object()["/BBox"]),
             resources=pdf.DictionaryObject({pdf.NameObject("/XObject"): drawings}),
-        )
+        ),
+        after=-1,
     )
     for role in ROLES:
         append_signature_field(
             update,
             SigFieldSpec(
-                role, on_page=-1, box=box(role), readable_field_name=f"Signature of the {role}"
+                role, on_page=0, box=box(role), readable_field_name=f"Signature of the {role}"
             ),
         )
     out = io.BytesIO()
     update.write(out)
     return out.getvalue()
+
+
+def _date(update: Any, at: dt.datetime) -> None:
+    """Say in both places that a PDF has for it when the signed copy was made."""
+    from pyhanko.pdf_utils import generic
+
+    pdf: Any = generic
+    update._meta.created = at
+    if update._info is not None:
+        update._info.get_object()[pdf.NameObject("/CreationDate")] = pdf.pdf_date(at)
+        update.mark_update(update._info)
 
 
 def with_signature(document: bytes, signature: Signature, *, certify: bool) -> bytes:

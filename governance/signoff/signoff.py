@@ -202,7 +202,7 @@ def _signed_pdf(folder: Path, statement: _Statement, *, demo: bool) -> bytes:
     first = not path.exists()
     if first:
         page = sign_off_page(statement.run, demo=demo)
-        document = with_fields((folder / REPORT_PDF).read_bytes(), page)
+        document = with_fields((folder / REPORT_PDF).read_bytes(), page, statement.at)
     else:
         document = path.read_bytes()
     visible = stamp(
@@ -213,6 +213,7 @@ def _signed_pdf(folder: Path, statement: _Statement, *, demo: bool) -> bytes:
         at=statement.at.strftime("%Y-%m-%d %H:%M UTC"),
         run=statement.run.digest,
         demo=demo,
+        clauses=[row.clause for row in statement.run.coverage if statement.role in row.sign_off],
     )
     reason = (
         f"{statement.role.capitalize()} {DECISIONS[statement.decision]}, run {statement.run.digest}"

@@ -7,12 +7,13 @@ do. A stamp is decoration: what counts are the signed attributes and the sign-of
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from finchaos.core.errors import MissingDependencyError
+from finchaos.core.extras import installing
 from governance.record import ROLES, Role, Run
 from governance.signoff.demo import DEMO
 
@@ -71,6 +72,12 @@ def sign_off_page(run: Run, *, demo: bool) -> bytes:
         f'<p class="banner demo">{DEMO}: the signers on this page come from a demonstration '
         "authority. They prove nothing about who signed.</p>"
     )
+    served = [
+        f"{row.clause} by the signature of the {' and the '.join(row.sign_off)}"
+        for row in run.coverage
+        if row.sign_off
+    ]
+    waiting = f"Clauses that they show as awaiting sign-off: {'; '.join(served)}." * bool(served)
     boxes = "".join(
         f'<p class="caption" style="top:{_TOP_MM[role] - 6}mm">{role.capitalize()}</p>'
         f'<div class="box" style="top:{_TOP_MM[role]}mm"></div>'
@@ -82,18 +89,32 @@ def sign_off_page(run: Run, *, demo: bool) -> bytes:
         f"under {escape(run.policy.title)} {escape(run.policy.version)}. "
         f"Gate: <b>{escape(run.gate)}</b>.</p>"
         f'<p class="digest">Run {run.digest}</p>'
-        "<p>Each box takes one digital signature. The first one certifies the document: from then "
-        "on nothing but the remaining boxes may be filled. Who had to sign, and what else was "
-        "signed, is in the sign-off records kept with the run; verify those.</p>"
+        "<p>Each box takes one digital signature with name, decision and time; an empty box is not "
+        "signed. The first signature certifies the document: from then on nothing but the "
+        "remaining boxes may be filled, so that the pages after this one stay as they were before "
+        f"anybody signed.{f' {escape(waiting)}' if waiting else ''} Who had to sign, and what else "
+        "was signed, is in the sign-off records kept with the run; verify those.</p>"
         f"</div>{boxes}",
         *_PAGE_MM,
     )
 
 
 def stamp(
-    *, role: Role, person: str, decision: str, conditions: str, at: str, run: str, demo: bool
+    *,
+    role: Role,
+    person: str,
+    decision: str,
+    conditions: str,
+    at: str,
+    run: str,
+    demo: bool,
+    clauses: Sequence[str] = (),
 ) -> bytes:
-    """The visible part of one signature, as a PDF of one page the size of its box."""
+    """The visible part of one signature, as a PDF of one page the size of its box.
+
+    ``clauses`` are those of the policy that this person's sign-off is evidence for.
+    """
+    served = f"Evidence for clause{'s' * (len(clauses) > 1)} {', '.join(clauses)} of the policy."
     said = " ".join(conditions.split())
     if len(said) > _LONGEST_CONDITIONS:
         said = said[:_LONGEST_CONDITIONS].rstrip() + " … (in full in the sign-off record)"
@@ -102,6 +123,7 @@ def stamp(
         f"<h2>{escape(person)}</h2>"
         f"<p><b>{role.capitalize()} {DECISIONS[decision]}</b>, {escape(at)}"
         f'<br><span class="digest">Run {escape(run)}</span></p>'
+        f"{f'<p>{escape(served)}</p>' if clauses else ''}"
         f"{f'<p>Conditions: {escape(said)}</p>' if said else ''}</div>",
         _WIDTH_MM,
         _HEIGHT_MM,
@@ -115,7 +137,7 @@ def _printed(body: str, width: float, height: float) -> bytes:
         raise MissingDependencyError(
             "signing a PDF needs WeasyPrint and the Pango libraries",
             got=str(error).splitlines()[0],
-            remedy="pip install 'finchaos[report]'",
+            remedy=installing("report"),
         ) from error
     style = _STYLE % {
         "width": width,

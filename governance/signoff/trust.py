@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from finchaos.core.errors import InputError, IntegrityError, MissingDependencyError
+from finchaos.core.extras import installing
 from governance.signoff.demo import demo_roots, is_demo
 
 Roots = Sequence[x509.Certificate]
@@ -54,7 +55,7 @@ def require_pyhanko() -> None:
         import pyhanko.sign  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "signatures need pyHanko", got=str(error), remedy="pip install 'finchaos[report]'"
+            "signatures need pyHanko", got=str(error), remedy=installing("report")
         ) from error
 
 

@@ -39,7 +39,7 @@ def render(view: ReportView) -> bytes:
         lines += _rest(len(view.weak))
     lines += [
         f"Policy {_text(run.policy.name)} {_text(run.policy.version)} ({run.policy.status}). "
-        f"Run `{run.digest}`; verify with `finchaos verify {view.short_digest}`.",
+        f"Run `{run.digest}`; verify with `{view.program} verify {view.short_digest}`.",
         "",
     ]
     return "\n".join(lines).encode()

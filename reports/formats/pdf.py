@@ -12,10 +12,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from finchaos.core.errors import MissingDependencyError
-from reports.page import UNDATED, page
+from finchaos.core.extras import installing
+from reports.page import page
 from reports.view import ReportView
 
 EXTENSION = "pdf"
@@ -28,6 +30,8 @@ SYSTEM_PACKAGES = (
     "fonts-dejavu-core",
 )
 ATTACHMENT = "run.json"
+_NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+"""Keeps the clock out of the attachment of an undated report; taken off again."""
 
 
 def render(view: ReportView) -> bytes:
@@ -40,7 +44,7 @@ def render(view: ReportView) -> bytes:
     """
     weasyprint, pikepdf = _libraries()
     fetcher = closed_fetcher()
-    dated = view.dated or UNDATED
+    dated = view.dated or _NO_DATE
     run = weasyprint.Attachment(
         string=view.run.to_json(),
         name=ATTACHMENT,
@@ -60,7 +64,19 @@ def render(view: ReportView) -> bytes:
             pdf_variant="pdf/a-3a",
             pdf_identifier=bytes.fromhex(view.run.digest)[:16],
         )
-    return normalised(printed, pikepdf)
+    return normalised(printed if view.dated else _undated(printed, pikepdf), pikepdf)
+
+
+def _undated(printed: bytes, pikepdf: Any) -> bytes:
+    """Without the dates that WeasyPrint demands of an attachment: the Run carries no time."""
+    with pikepdf.open(io.BytesIO(printed)) as pdf:
+        for item in pdf.Root.get("/AF", []):
+            for key in ("/CreationDate", "/ModDate"):
+                if key in item.EF.F.Params:
+                    del item.EF.F.Params[key]
+        out = io.BytesIO()
+        pdf.save(out, deterministic_id=True, fix_metadata_version=False)
+    return out.getvalue()
 
 
 def closed_fetcher() -> Any:
@@ -112,7 +128,7 @@ def _libraries() -> tuple[Any, Any]:
         raise MissingDependencyError(
             "the PDF report needs WeasyPrint, pikepdf and the Pango libraries",
             got=str(error).splitlines()[0],
-            remedy="pip install 'finchaos[report]', and on Debian: apt-get install -y "
+            remedy=f"{installing('report')}, and on Debian apt-get install -y "
             f"--no-install-recommends {' '.join(SYSTEM_PACKAGES)}; the HTML report needs neither",
         ) from error
     return weasyprint, pikepdf

@@ -96,6 +96,16 @@ def test_context_streams_depend_on_seed_and_name_only(context):
     assert context.rng("a").random() != context.rng("b").random()
 
 
+def test_the_whole_test_period_says_that_every_fold_had_its_own_model(context):
+    whole = context.out_of_sample_window
+    assert whole.refitted
+    assert whole.start < whole.trained_until
+    for fold in context.folds:
+        window = context.test_window(fold)
+        assert not window.refitted
+        assert window.trained_until < window.start
+
+
 def test_a_fit_is_not_repeated_and_sees_training_rows_only(context):
     subject = VolatilityRegime()
     fold = context.folds[0]

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -94,6 +95,47 @@ def test_evidence_that_fails_its_own_check_is_not_believed(tmp_path):
     judged = policy(tmp_path).judge([evidence(0.5, residual=1.0)])
     assert judged.findings[0].verdict == "not_assessed"
     assert "own check" in judged.findings[0].statement
+
+
+def test_a_statement_says_metric_value_unit_interval_and_limit(tmp_path):
+    found = evidence(0.25, interval=(-0.1, 1.0)).model_copy(update={"unit": "ratio p.a."})
+    (finding,) = policy(tmp_path, on="low").judge([found]).findings
+    assert finding.statement == (
+        "Walk forward: sharpe is 0.25 p.a. (95 % interval -0.1 p.a. to 1 p.a.), whose low end "
+        "breaches the limit: at least 0 p.a."
+    )
+    assert finding.observed == -0.1
+
+
+def test_a_lower_bound_and_a_note_are_said(tmp_path):
+    found = evidence(-3.0).model_copy(
+        update={"unit": "bars", "at_least": True, "note": "waited 63 bars"}
+    )
+    (finding,) = policy(tmp_path).judge([found]).findings
+    assert finding.statement == (
+        "Walk forward: sharpe is at least -3 bars (waited 63 bars), which breaches the limit: "
+        "at least 0 bars"
+    )
+
+
+def test_what_failed_stands_first_among_the_reasons():
+    pack = load_policy("baseline")
+    items = [
+        evidence(0.1, check="challengers", metric="sharpe_difference", interval=(-1.0, 1.0),
+                 challenger="x"),
+        evidence(0.1, check="walk_forward", metric="sharpe", interval=(-1.0, 1.0)),
+    ]  # fmt: skip
+    only = dataclasses.replace(
+        pack, rules={key: rule for key, rule in pack.rules.items()
+                     if rule.metric in ("sharpe", "sharpe_difference") and rule.on == "low"}
+    )  # fmt: skip
+    judged = only.judge(items)
+    assert judged.gate == "conditional"
+    by_statement = {f"{f.severity}: {f.statement}": f.verdict for f in judged.findings}
+    said = [by_statement[reason] for reason in judged.reasons]
+    assert "warn" in said
+    assert said == sorted(said, key=lambda verdict: verdict != "fail")
+    assert said[0] == "fail"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,11 @@ CARD = ModelCard(
     warmup_bars=60,
     feature_names=("log_return",),
 )
-CAPABILITIES = frozenset(Capability) - {Capability.GRADIENTS, Capability.MEMORY}
+CAPABILITIES = frozenset(Capability) - {
+    Capability.GRADIENTS,
+    Capability.MEMORY,
+    Capability.RESUMABLE,
+}
 
 
 @dataclass(frozen=True)

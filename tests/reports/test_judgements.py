@@ -8,6 +8,7 @@ from reports.judgements import (
     severity_sections,
     verdict_counts,
 )
+from reports.numbers import interval_text, quantity
 from reports.summary import gate_sentence, paragraph
 from tests.reports.sample import sample
 
@@ -41,6 +42,34 @@ def test_passes_of_one_rule_are_said_in_one_line() -> None:
     assert block.passed.where == "fold 1, 2, 3, 4, 5, 6"
     values = [line.finding.observed for line in block.lines if line.finding.observed is not None]
     assert block.passed.observed == f"{min(values):.3f} to {max(values):.3f}"
+
+
+def test_value_and_interval_are_shown_where_an_end_is_judged() -> None:
+    run = sample("small").run
+    keys = {item.key: item for item in run.evidence}
+    judged = [
+        (line, keys[line.finding.evidence[0]])
+        for line in finding_lines(run)
+        if line.finding.threshold.on != "value" and line.finding.observed is not None
+    ]
+    assert judged
+    for line, item in judged:
+        assert item.value is not None
+        assert item.interval is not None
+        shown, _, ends = line.observed.partition(" (")
+        assert shown == quantity(item.value, item.unit)
+        assert ends == f"{interval_text(item.interval, item.unit)})"
+
+
+def test_a_lower_bound_is_marked_wherever_it_is_observed() -> None:
+    run = sample("small").run
+    plain = {line.finding.id: line.observed for line in finding_lines(run)}
+    evidence = tuple(
+        item.model_copy(update={"at_least": item.value is not None}) for item in run.evidence
+    )
+    for line in finding_lines(run.model_copy(update={"evidence": evidence})):
+        if line.finding.observed is not None:
+            assert line.observed == f"≥ {plain[line.finding.id]}"
 
 
 def test_counts_add_up() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from governance.record import Interval, Residual
+from governance.record import Interval, Residual, Window
 from reports.judgements import worst_verdicts
 from reports.measurements import evidence_tables, self_checks
+from reports.numbers import trained
 from reports.tables import Table
 from tests.reports.sample import sample
 from tests.reports.sample_checks import drift, kill_switch, simple, stress, walk_forward
@@ -82,6 +83,44 @@ def test_judged_values_carry_a_letter_and_its_meaning() -> None:
     assert flags["Max drawdown"] == "F"
     assert flags["Sortino"] == ""
     assert "F: breaches a limit." in overall.notes[0]
+
+
+def test_a_lower_bound_is_marked_and_explained() -> None:
+    check, _, _ = walk_forward(40)
+    items = [evidence(check, "sharpe", value, fold=str(value)) for value in (0.5, 0.25)]
+    items[0] = items[0].model_copy(update={"at_least": True})
+    (table,) = evidence_tables(check, items, {})
+    assert [row[1].text for row in table.rows] == ["≥ 0.500", "0.250"]
+    assert "≥: a lower bound" in table.notes[0]
+
+
+def test_values_of_one_metric_in_several_units_keep_their_own() -> None:
+    check, _, _ = walk_forward(40)
+    items = [evidence(check, "sharpe", 0.5, fold="1"), evidence(check, "sharpe", 3.0, fold="2")]
+    items = [
+        items[0].model_copy(update={"unit": "fraction"}),
+        items[1].model_copy(update={"unit": "bars"}),
+    ]
+    (table,) = evidence_tables(check, items, {})
+    assert [[cell.text for cell in row[1:3]] for row in table.rows] == [["50", "%"], ["3", "bars"]]
+
+
+def test_a_digest_that_all_share_is_a_note_and_no_column() -> None:
+    check, _, _ = walk_forward(40)
+    whole = "ab" * 32
+    items = [evidence(check, "sharpe", 0.5, fold=str(k), anchors=whole) for k in (1, 2)]
+    (table,) = evidence_tables(check, items, {})
+    assert "Anchors" not in [head.text for head in table.heads]
+    assert f"Anchors SHA-256 {whole}." in table.notes[0]
+
+
+def test_training_is_said_without_a_semblance_of_looking_ahead() -> None:
+    whole = Window(start="2006-01-03", end="2018-12-31", trained_until="2016-10-13")
+    assert trained(whole, "out") == "trained to 2016-10-13, on no bar of it"
+    assert trained(whole, "in") == "trained to 2016-10-13, on bars of it too"
+    assert trained(whole.model_copy(update={"trained_until": ""})) == ""
+    folds = trained(whole.model_copy(update={"refitted": True}))
+    assert folds.startswith("each fold by a model trained only on bars before that fold")
 
 
 def test_self_checks_show_the_worst_of_each_kind() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from finchaos.core.bars import Provenance
 from finchaos.core.errors import DataError, InputError, MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.core.files import sync_directory
 from finchaos.core.provenance import canonical_json, digest
 from finchaos.markets.simulate.labelled import FIELDS, LabelledBars, SimulatedRows
@@ -163,7 +164,7 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingDependencyError(
-            "Parquet files need pyarrow", remedy="pip install 'finchaos[data]'"
+            "Parquet files need pyarrow", remedy=installing("data")
         ) from error
     return pyarrow, pyarrow.parquet
 

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from finchaos.core.errors import MissingDependencyError
+from finchaos.core.extras import installing
 from finchaos.ssm.inputs import values_are_known
 
 OLDEST = {"mamba-ssm": (2, 3), "causal-conv1d": (1, 6)}
 """First versions with the functions as they are called here; those of the extra ``cuda``."""
 GUIDE = "docs/ssm/gpu.md"
-_INSTALL = "pip install --no-build-isolation 'finchaos[cuda]'"
+_INSTALL = installing("cuda", options="--no-build-isolation ")
 _FAILURES = (ImportError, OSError, RuntimeError, AttributeError, TypeError)
 """What importing or calling a package built for another torch, CUDA or GPU raises."""
 

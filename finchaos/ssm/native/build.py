@@ -174,6 +174,9 @@ def _run_all(commands: list[list[str]]) -> None:
         for command in commands
     ]
     said = [process.communicate()[0] for process in running]
-    for process, text in zip(running, said, strict=True):
+    for command, process, text in zip(commands, running, said, strict=True):
         if process.returncode:
-            raise BuildFailure(f"the C++ compiler failed: {text.strip()[-400:]}")
+            raise BuildFailure(
+                f"the C++ compiler {Path(command[0]).name} failed with exit status "
+                f"{process.returncode}: {text.strip()[-400:] or 'it said nothing'}"
+            )

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from finchaos.core.bars import BAR_FIELDS, PRICE_FIELDS, Bar, Bars
-from finchaos.core.errors import DataError, InputError
+from finchaos.core.errors import CheckpointError, DataError, InputError
 from finchaos.core.signals import Signal, Signals
+from finchaos.core.snapshot import put, take
 from finchaos.regimes.filter import RegimeFilter
 from finchaos.subjects.mamba_regime.fitted import Fitted
 from finchaos.subjects.mamba_regime.settings import Settings
@@ -107,6 +108,46 @@ class Session:
     def current(self, ts: pd.Timestamp) -> Signal:
         """A flat signal with what was known last."""
         return self._signal(ts, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers."""
+        return {
+            **{name: take(part) for name, part in self._parts().items()},
+            "network": self._network.state(),
+            "seen": self._seen,
+            "last": {**vars(self._last), "latents": self._last.latents.copy()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember this and nothing else; the session must have come from the same model.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of such a session.
+        """
+        try:
+            for name, part in self._parts().items():
+                put(part, state[name])
+            self._network.restore(state["network"])
+            self._seen, self._last = int(state["seen"]), _Row(**state["last"])
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                "a saved state is not of this model",
+                got=f"{type(error).__name__}: {error}"[:300],
+                remedy="resume with the model and the version of finchaos that saved it",
+            ) from error
+
+    def _parts(self) -> dict[str, object]:
+        """Everything that remembers, but the network."""
+        return {
+            "guard": self.guard,
+            "switch": self.switch,
+            "features": self._features,
+            "stress": self._stress,
+            "regime": self._regime,
+            "sizing": self._sizing,
+        }
 
     def _understand(self, values: np.ndarray) -> list[_Row]:
         """Features, latents and regimes of usable bars."""
@@ -227,6 +268,27 @@ class MambaRegimeStream:
             )
         self._session.switch.rearm(person)
         self._session.guard.vouch()
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers."""
+        known = isinstance(self._last, pd.Timestamp) and self._last.tz is not None
+        last = _nanoseconds(self._last) if known else None
+        return {"session": self._session.state(), "last": last, "broken": self._broken}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember this and nothing else.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of a stream of this model.
+        """
+        if sorted(state) != ["broken", "last", "session"]:
+            raise CheckpointError("a saved state is not of this model", got=str(sorted(state)))
+        self._session.restore(state["session"])
+        last = state["last"]
+        self._last = pd.NaT if last is None else pd.Timestamp(last, unit="ns", tz="UTC")
+        self._broken = str(state["broken"])
 
     def _flat(self, reason: str) -> Signal:
         self._session.switch.trip(reason)

@@ -319,6 +319,78 @@ def test_the_same_person_cannot_sign_in_two_roles(place, validated, tmp_path):
     assert "Traceback" not in second.output
 
 
+def test_the_next_step_is_named_as_the_program_was_called(place, validated, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setenv("FINCHAOS_PROGRAM", "./dev finchaos")
+    store = tmp_path / "runs"
+    shutil.copytree(place / "runs", store)
+    where = ("--store", str(store))
+    name = f"{validated['run'][:12]} --store {store}"
+    done = invoke("validate", str(place / "plan.yaml"), *where)
+    assert f"Next: ./dev finchaos sign {name} --role developer --person NAME" in done.stdout
+    people = (("developer", "Ada Byron"), ("validator", "Emil Post"), ("approver", "Rosa Peter"))
+    following = (
+        f"sign {name} --role validator --person NAME",
+        f"sign {name} --role approver --person NAME --decision reject",
+        f"gate {name}",
+    )
+    for (role, person), step in zip(people, following, strict=True):
+        decision = ("--decision", "reject") if role == "approver" else ()
+        done = invoke("sign", "latest", "--role", role, "--person", person, *decision, *where)
+        assert done.stdout.rstrip().endswith(f"Next: ./dev finchaos {step}")
+    done = invoke("validate", str(place / "plan.yaml"), *where)
+    assert done.stdout.rstrip().endswith(f"Next: ./dev finchaos gate {name}")
+
+
+def test_messages_and_files_name_the_program_as_it_was_called(
+    place, validated, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FINCHAOS_PROGRAM", "./dev finchaos")
+    plan = tmp_path / "plan.yaml"
+    done = invoke("init", str(plan))
+    assert f"./dev finchaos validate {plan}" in done.stdout
+    assert "./dev finchaos validate PLAN.yaml" in plan.read_text()
+    done = invoke("validate", "nowhere.yaml")
+    assert "'./dev finchaos init'" in done.stderr
+    where = ("--store", str(place / "runs"), "--format", "markdown", "--out", str(tmp_path))
+    assert invoke("report", validated["run"], *where).exit_code == 0
+    assert "`./dev finchaos verify" in (tmp_path / "report.md").read_text()
+
+
+def test_dev_names_itself():
+    script = (ROOT / "dev").read_text()
+    head = script[script.index("case $0 in") : script.index("say() {")]
+    done = subprocess.run(
+        ["sh", "-c", f'{head}\nprintf %s "$FINCHAOS_PROGRAM"', "../here/dev"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "../here/dev finchaos"
+
+
+def test_a_report_of_a_signed_run_names_the_signers_elsewhere(place, validated, tmp_path):
+    import shutil
+
+    store = tmp_path / "runs"
+    shutil.copytree(place / "runs", store)
+    where = ("--store", str(store))
+    signed = invoke("sign", "latest", "--role", "developer", "--person", "Ada Byron", *where)
+    assert signed.exit_code == 0, signed.output
+    out = ("--format", "html", "--out", str(tmp_path / "out"))
+    assert invoke("report", "latest", *where, *out).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Ada Byron" in page
+    assert "Last signed" in page
+    assert "DEMO TRUST" in page
+    own = (store / validated["run"] / "report" / "report.html").read_text()
+    assert "Nobody had signed when these pages were rendered." in own
+    path = store / validated["run"] / "signoffs" / "developer.dsse.json"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    assert invoke("report", "latest", *where, *out).exit_code == 20
+
+
 def test_nobody_cannot_sign(place, validated):
     done = invoke("sign", "latest", "--role", "developer", "--store", str(place / "runs"))
     assert done.exit_code == 2

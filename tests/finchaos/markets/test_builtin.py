@@ -77,7 +77,7 @@ def test_unknown_names_are_refused() -> None:
 def test_an_absent_package_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = {"skfolio": "skfolio.datasets", "great_tables": "great_tables.data"}[name]
     monkeypatch.setitem(sys.modules, blocked, None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'finchaos\[data\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[data\]'"):
         load_builtin(name)
 
 

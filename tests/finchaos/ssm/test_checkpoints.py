@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from finchaos.core.errors import CheckpointError, UnknownNameError
+from finchaos.core.errors import CheckpointError, InputError, UnknownNameError
 from finchaos.ssm.checkpoints import (
     LAYOUTS,
     load_checkpoint,
@@ -113,7 +114,7 @@ def test_we_open_files_of_transformers(tmp_path: Path) -> None:
     [
         (
             lambda t: t.pop("layers.0.mixer.D"),
-            r"missing from the checkpoint; got layers\.0\.mixer\.D$",
+            r"missing from the checkpoint; got layers\.0\.mixer\.D;",
         ),
         (lambda t: t.update(extra=torch.ones(1)), r"the model has not; got extra"),
         (
@@ -281,3 +282,83 @@ def test_what_the_other_package_lacks_is_refused_by_name() -> None:
         StackConfig.read("transformers", {"model_type": "bert"})
     with pytest.raises(UnknownNameError, match="'jax'"):
         StackConfig.read("jax", {})
+
+
+def saved_by_transformers(folder: Path, **changed: Any) -> transformers.MambaForCausalLM:
+    sizes = {"vocab_size": 11, "hidden_size": 8, "state_size": 4, "num_hidden_layers": 2}
+    torch.manual_seed(5)
+    model = transformers.MambaForCausalLM(transformers.MambaConfig(**{**sizes, **changed}))
+    model.save_pretrained(folder)
+    return model
+
+
+def test_a_folder_of_transformers_is_loaded(tmp_path: Path) -> None:
+    theirs, ours = saved_by_transformers(tmp_path), stack(MAMBA, tied=True)
+    load_checkpoint(tmp_path / "model.safetensors", ours, "transformers")
+    load_checkpoint(str(tmp_path / "model.safetensors"), ours, "transformers")  # type: ignore[arg-type]
+    names = rename_tensors(theirs.state_dict(), "transformers")
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in names.items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"layer_norm_epsilon": 1e-3}, "layer_norm_epsilon .* no layer here does; expected 1e-05"),
+        ({"use_bias": True}, "use_bias .* no layer here does"),
+        ({"use_conv_bias": False}, "use_conv_bias .* no layer here does"),
+        ({"time_step_rank": 4}, "time_step_rank .* no layer here does; expected 1; got 4"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"expand": 3}, r"another expand than the layer layers\.0\.mixer .*; expected 2; got 3"),
+        ({"state_size": 5}, "another d_state .* StackConfig"),
+    ],
+)
+def test_settings_that_no_tensor_shows_are_read_beside_the_file(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    saved_by_transformers(tmp_path, **changed)
+    model, before = stack(MAMBA, tied=True), stack(MAMBA, tied=True)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "model.safetensors", model, "transformers")
+    assert same(model, before)
+
+
+def test_groups_and_limits_of_mamba_2_are_read_beside_the_file(tmp_path: Path) -> None:
+    """Two groups of two states have the shapes of one group of four."""
+    model = stack(dataclasses.replace(MAMBA2, d_state=2, bias=False))
+    save_checkpoint(tmp_path / "model.safetensors", model, "transformers")
+    config = StackConfig(model.layers[0].mixer.config, 2, 11).write("transformers")
+    for changed in ({}, {"n_groups": 1, "state_size": 4}, {"time_step_limit": [0.0, 0.5]}):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changed}))
+        if not changed:
+            load_checkpoint(tmp_path / "model.safetensors", model, "transformers")
+            continue
+        with pytest.raises(CheckpointError, match=r"another (d_state|dt_limit|ngroups)"):
+            load_checkpoint(tmp_path / "model.safetensors", model, "transformers")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_broken_configuration_is_refused(content: str, tmp_path: Path) -> None:
+    saved_by_transformers(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"config\.json (cannot be read|holds no settings)"):
+        load_checkpoint(tmp_path / "model.safetensors", stack(MAMBA, tied=True), "transformers")
+
+
+def test_errors_say_what_to_do_instead(tmp_path: Path) -> None:
+    model = stack(MAMBA)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, model, "transformers")
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="names of the layout 'transformers'"):
+        load_checkpoint(path, model, "mamba_ssm")
+    with pytest.raises(CheckpointError, match="names of the layout 'transformers'"):
+        load_checkpoint(path, model)
+    with pytest.raises(CheckpointError, match=r"is a folder; name the file model\.safetensors"):
+        load_checkpoint(tmp_path, model, "transformers")
+    with pytest.raises(CheckpointError, match="to load_tensors"):
+        load_checkpoint(tmp_path / "pytorch_model.bin", model)
+    for no_model in (list(model.layers), None):
+        with pytest.raises(InputError, match=r"a torch\.nn\.Module with embedding, layers"):
+            load_checkpoint(path, no_model, "transformers")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="with its blocks as layers"):
+        load_tensors(model.layers, model.state_dict())

@@ -139,6 +139,56 @@ def test_without_the_exporter_nothing_is_written(
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     for name in [name for name in sys.modules if name.startswith("torch.onnx._internal.exporter")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(MissingDependencyError, match="install onnx and onnxscript"):
+    with pytest.raises(MissingDependencyError, match=r"'\.\[onnx\]'"):
         export_onnx(stack("mamba"), tmp_path / "step.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [export_step, onnx_step, start_tensors, tensor_names])
+def test_a_single_layer_is_no_stack(make: Any) -> None:
+    (block, _) = stack("mamba")
+    with pytest.raises(
+        InputError, match=r"a stack is a sequence .* got MambaBlock; pass \[layer\]"
+    ):
+        make(block)
+    with pytest.raises(InputError, match=r"a stack is a sequence of layers.*got int"):
+        make(3)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5])
+def test_a_batch_of_nothing_is_refused(batch: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="batch an integer from 1"):
+        export_onnx(stack("mamba"), tmp_path / "step.onnx", batch=batch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_runtime_computes_is_not_written(tmp_path: Path) -> None:
+    layers = stack("mamba", torch.bfloat16)
+    with pytest.raises(
+        InputError, match=r"expected torch\.float32 or torch\.float64; got .*bfloat16"
+    ):
+        export_onnx(layers, tmp_path / "step.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_exporter_is_silent_about_images(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        onnx_step(stack("mamba"))
+    assert "torchvision" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba2", "s4d"])
+def test_a_layer_and_its_state_are_exported_as_they_are(name: str, tmp_path: Path) -> None:
+    layer = stack(name)[0]
+    x = torch.randn(2, 9, WIDTH, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        _, before = layer(x)
+    program = torch.export.export(layer, (x, before))
+    torch.export.save(program, tmp_path / "layer.pt2")
+    again = torch.export.load(tmp_path / "layer.pt2").module()
+    with torch.no_grad():
+        y, state = again(x, before)
+        expected, after = layer(x, before)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(state.ssm, after.ssm)
+    assert type(state) is type(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -145,3 +146,36 @@ def test_fractions_are_checked(wrong: float) -> None:
 def test_without_influence_there_is_no_memory() -> None:
     with pytest.raises(InputError, match="depends on no input"):
         influence_by_lag(lambda x: 0.0 * x, sequence()).effective_memory()
+
+
+def test_what_is_no_trace_is_refused() -> None:
+    model = block()
+    _, state = model(torch.ones(1, 3, 4).double())
+    for wrong in (model, state, None, 3):
+        for read in (memory_length, typical_step_size, decay):
+            with pytest.raises(InputError, match=rf"read from a trace.*got {type(wrong).__name__}"):
+                read(wrong)  # type: ignore[operator]
+    with pytest.raises(InputError, match="remaining must lie between 0 and 1"):
+        memory_length(model.trace(torch.ones(1, 3, 4).double()), "half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: (x, x), r"got tuple; of a layer take the first"),
+        (torch.zeros_like, "does not depend on its input"),
+        (lambda x: x.detach() * 2, "does not depend on its input"),
+        (lambda x: x[0], "output of another shape"),
+    ],
+)
+def test_a_function_without_influence_is_refused(function: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        influence_by_lag(function, torch.ones(1, 4, 2))
+
+
+@pytest.mark.parametrize(
+    "x", [torch.ones(4, 2), torch.ones(1, 4, 2).long(), torch.ones(1, 0, 2), [[1.0]]]
+)
+def test_influence_is_measured_in_sequences(x: Any) -> None:
+    with pytest.raises(InputError, match=r"^x (must be sequences|is no tensor)"):
+        influence_by_lag(lambda v: v, x)

@@ -14,7 +14,15 @@ from safetensors.torch import save_file
 
 import finchaos.core.files
 from finchaos.core.errors import CheckpointError, InputError
-from finchaos.ssm import S4D, Mamba2Block, Mamba2Config, MambaBlock, MambaConfig, S4DConfig
+from finchaos.ssm import (
+    S4D,
+    Mamba2Block,
+    Mamba2Config,
+    MambaBlock,
+    MambaConfig,
+    S4DConfig,
+    S4DState,
+)
 from finchaos.ssm.states import load_state, save_state
 
 
@@ -196,3 +204,12 @@ def test_the_old_file_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
         save_state(path, [layer.initial_state(1) for layer in layers])
     assert [p.name for p in tmp_path.iterdir()] == ["states"]
     assert torch.equal(load_state(path, layers)[0].ssm, states[0].ssm)
+
+
+def test_one_state_is_no_stack_of_states(tmp_path: Path) -> None:
+    state = S4DState(torch.zeros(1, 2, 3, dtype=torch.complex64))
+    with pytest.raises(InputError, match=r"a sequence of states.*got S4DState; pass \[state\]"):
+        save_state(tmp_path / "states", state)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no states; got int"):
+        save_state(tmp_path / "states", 3)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

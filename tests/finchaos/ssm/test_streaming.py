@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,3 +270,19 @@ def test_a_stream_is_not_copied_by_accident() -> None:
     for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(InputError, match="fresh"):
             duplicate(stream)
+
+
+def test_a_stack_is_a_sequence_of_blocks_and_states() -> None:
+    block = MambaBlock(MambaConfig(d_model=4))
+    with pytest.raises(InputError, match=r"a stack is a sequence .*MambaBlock; pass \[layer\]"):
+        compile_stream(block)  # type: ignore[arg-type]
+    stream = compile_stream([block])
+    with pytest.raises(InputError, match=r"states are those of a stack.*got NoneType"):
+        stream.load(None)  # type: ignore[arg-type]
+
+
+def test_without_torch_the_engine_names_what_to_install() -> None:
+    code = "import sys; sys.modules['torch'] = None; import finchaos.ssm"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingDependencyError: the state-space engine cannot be used here" in done.stderr
+    assert "pip install '.[models]'" in done.stderr

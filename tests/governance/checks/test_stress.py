@@ -18,6 +18,7 @@ from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context
 from governance.checks.stress import Stress
 from governance.harness import measure
+from governance.policy import load_policy
 from governance.scenario import load_scenario, load_scenarios
 from governance.splits import anchored_folds
 from governance.unseen_model import unseen_model
@@ -142,14 +143,69 @@ def test_a_flat_subject_loses_nothing_and_meets_all_that_is_measured():
         numbers = {v for v in values(found, metric).values() if v is not None}
         assert numbers == {0.0}, metric
     by_scenario = values(found, "excess_loss")
-    assert by_scenario[("gfc_2008", "daily", "")] < -0.3
+    assert by_scenario[("gfc_2008", "daily", "")] is None
     assert by_scenario[("ltcm_1998", "daily", "")] > 0.0
+
+
+def test_coming_through_with_nothing_at_risk_is_no_evidence():
+    found = evidence(Constant(0.0), context(names=["gfc_2008"]))
+    silent = [e for e in found if e.metric in ("excess_loss", "expectation_shortfall")]
+    assert len(silent) == 1 + len(load_scenario("gfc_2008").expectations)
+    for item in silent:
+        assert item.status == "skipped"
+        assert item.reason.startswith(
+            "flat before the event: nothing was at risk when it began (lost 0 %"
+        )
+    unmeasured = next(e for e in found if e.metric == "expectations_unmeasured")
+    assert unmeasured.value == len(silent) - 1
+    assert unmeasured.note == "nothing was at risk in gfc_2008"
+    judged = load_policy("baseline").judge(found).findings
+    assert not [f for f in judged if f.metric == "excess_loss" and f.verdict == "pass"]
+    said = next(f.statement for f in judged if f.metric == "excess_loss")
+    assert "nothing was at risk" in said
+
+
+def test_a_loss_is_judged_though_nothing_was_held_before():
+    """A model that is flat before the event and buys into it is not excused."""
+
+    class BuysTheFall(Constant):
+        def signals(self, bars):
+            close = bars.close
+            fallen = close <= 0.9 * np.maximum.accumulate(close)
+            late = np.arange(len(close)) >= len(close) - 1200
+            return Signals(bars.index, np.where(fallen & late, 2.0, 0.0))
+
+    found = evidence(BuysTheFall(0.0), context(names=["gfc_2008"]))
+    key = ("gfc_2008", "daily", "")
+    assert values(found, "loss")[key] > 0.3
+    assert values(found, "expectation_shortfall", expectation="drawdown_share")[key] > 0.0
+
+
+def test_a_wait_that_did_not_end_is_a_lower_bound_everywhere():
+    found = measure(Stress(), BuyAndHold(), context(names=["gfc_2008"]))
+    wait = next(e for e in found.evidence if e.metric == "bars_to_derisk")
+    assert wait.at_least
+    short = next(
+        e
+        for e in found.evidence
+        if e.metric == "expectation_shortfall" and e.slice["expectation"] == "bars_to_derisk"
+    )
+    assert short.at_least
+    assert short.unit == "bars"
+    assert short.note.startswith(f"bars to derisk at least {wait.value:g} bars, expected at most")
+    tables = {item.name: item for item in found.exhibits}
+    assert column(tables["summary"], "bars to de-risk") == (f"≥ {wait.value:g}",)
+    row = column(tables["expectations"], "metric").index("bars to derisk")
+    assert column(tables["expectations"], "observed")[row] == f"≥ {wait.value:g} bars"
+    loss = next(e for e in found.evidence if e.metric == "loss")
+    assert not loss.at_least
 
 
 def test_a_subject_that_misses_the_crash_is_loud():
     held, flat = evidence(BuyAndHold()), evidence(Constant(0.0))
     missed = [next(e for e in f if e.metric == "expectations_missed").value for f in (held, flat)]
-    assert missed[0] >= 10 > missed[1]
+    assert missed[0] >= 10
+    assert missed[1] is None
     crash = values(held, "expectation_shortfall", expectation="drawdown_share")
     assert crash[("gfc_2008", "daily", "")] == pytest.approx(0.4)
     assert crash[("crash_1929", "daily", "")] == pytest.approx(0.25)

@@ -10,11 +10,12 @@ import subprocess
 import pikepdf
 import pypdf
 import pytest
+import weasyprint
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.fields import MDPPerm
 
 from finchaos.core.errors import IntegrityError
-from governance.record import ROLES
+from governance.record import ROLES, ClauseCoverage
 from governance.signoff.demo import demo_roots
 from governance.signoff.pades import Signature, with_fields, with_signature
 from governance.signoff.pdf_verification import require_pdf_signatures, require_recorded_states
@@ -87,9 +88,9 @@ def test_a_change_after_certification_is_found(document, records, roots):
     writer = IncrementalPdfFileWriter(io.BytesIO(document))
     from pyhanko.pdf_utils.generic import NameObject, NumberObject
 
-    page = writer.root["/Pages"]["/Kids"][0]
+    page = writer.root["/Pages"]["/Kids"][1]
     page[NameObject("/Rotate")] = NumberObject(90)
-    writer.mark_update(writer.root["/Pages"]["/Kids"].raw_get(0))
+    writer.mark_update(writer.root["/Pages"]["/Kids"].raw_get(1))
     out = io.BytesIO()
     writer.write(out)
     changed = out.getvalue()
@@ -140,7 +141,7 @@ def test_a_pdf_that_does_not_begin_with_the_report_is_found(document, records):
 def test_a_signature_in_place_of_a_certification_is_found(report, sealed, records, roots):
     """The same signer, uncertified: later changes would go unnoticed by viewers."""
     identity = sealed.identity("developer")
-    fields = with_fields(report, sign_off_page(sealed.run, demo=True))
+    fields = with_fields(report, sign_off_page(sealed.run, demo=True), NOW)
     visible = stamp(
         role="developer", person="Ada Lovelace", decision="approve", conditions="", at="x",
         run=sealed.run.digest, demo=True,
@@ -152,7 +153,7 @@ def test_a_signature_in_place_of_a_certification_is_found(report, sealed, record
         require_pdf_signatures(plain, [records[0].model_copy(update={"pdf": copy})], roots)
 
 
-def words(data: bytes, page: int = -1) -> str:
+def words(data: bytes, page: int = 0) -> str:
     return " ".join(pypdf.PdfReader(io.BytesIO(data)).pages[page].extract_text().split())
 
 
@@ -173,6 +174,47 @@ def test_the_signed_pdf_shows_who_decided_what(document):
         page_count = len(pdf.pages)
     assert page_count == 2
     assert "DEMO TRUST" in words(document)
+
+
+def test_the_first_page_names_the_signers_and_the_file_is_dated_by_the_first(sealed, document):
+    reader = pypdf.PdfReader(io.BytesIO(document))
+    page = reader.pages[0]
+    assert "Each box takes one digital signature" in words(document, 0)
+    stamps = {str(item.get_object()["/T"]): item.get_object()["/Rect"] for item in page["/Annots"]}
+    assert set(stamps) == set(ROLES)
+    assert "Report" in words(document, 1)
+    assert reader.metadata.creation_date == NOW.replace(microsecond=0)
+
+
+def test_an_undated_tagged_report_is_dated_by_the_first_signature(sealed):
+    printed = weasyprint.HTML(string="<html lang=en><title>R</title><p>Text").write_pdf(
+        pdf_variant="pdf/ua-1"
+    )
+    assert pypdf.PdfReader(io.BytesIO(printed)).metadata.creation_date is None
+    made = with_fields(printed, sign_off_page(sealed.run, demo=True), NOW)
+    reader = pypdf.PdfReader(io.BytesIO(made))
+    assert reader.metadata.creation_date == NOW
+    assert reader.xmp_metadata.xmp_create_date.isoformat()[:16] == NOW.isoformat()[:16]
+
+
+def test_a_stamp_says_who_when_in_which_role_and_for_which_clause(sealed):
+    said = words(
+        stamp(
+            role="validator", person="Émile Borel", decision="approve", conditions="",
+            at="2026-05-01 12:00 UTC", run=sealed.run.digest, demo=True, clauses=["A5"],
+        )
+    )  # fmt: skip
+    for wanted in ("Émile Borel", "Validator approves", "2026-05-01 12:00 UTC", "clause A5 of"):
+        assert wanted in said
+
+
+def test_the_sign_off_page_says_which_clauses_the_signatures_serve():
+    row = ClauseCoverage(
+        clause="A5", section="III", summary="s", status="not_evidenced", worst=None, findings=(),
+        needs="n", sign_off=("validator",),
+    )  # fmt: skip
+    said = words(sign_off_page(small_run(coverage=(row,)), demo=False))
+    assert "awaiting sign-off: A5 by the signature of the validator." in said
 
 
 def test_all_fonts_are_embedded(document):
@@ -211,4 +253,4 @@ def test_stamps_escape_and_shorten_what_people_write():
 
 def test_what_is_no_pdf_is_refused():
     with pytest.raises(IntegrityError, match="not a PDF that can be signed"):
-        with_fields(b"junk", sign_off_page(small_run(), demo=True))
+        with_fields(b"junk", sign_off_page(small_run(), demo=True), NOW)

@@ -37,7 +37,7 @@ def test_first_page_carries_the_verdict(data: bytes) -> None:
     first = words(pypdf.PdfReader(io.BytesIO(data)).pages[0])
     for wanted in (
         "mamba_regime 0.4.2", "Gate: Closed, inconclusive", "SR 26-2", "active",
-        "Reasons for the gate", "Worst findings", "A. Łukasik", "Approved with conditions",
+        "Reasons for the gate", "Prohibited use", "A. Łukasik", "Approved with conditions",
         "Pending", "DEMO TRUST", "21 November 2026", TINY.run.digest[:12],
     ):  # fmt: skip
         assert wanted in first, wanted
@@ -109,7 +109,34 @@ def test_hostile_texts_are_printed_not_obeyed() -> None:
     assert "<script>alert(1)</script>" in text
     assert b"/JavaScript" not in printed
     assert list(reader.attachments) == ["run.json"]
-    assert "2000" in str(reader.metadata and reader.metadata.creation_date)
+
+
+def test_a_report_without_a_date_carries_none() -> None:
+    printed = render(TINY.run, TINY.exhibits, "pdf")
+    assert printed == render(TINY.run, TINY.exhibits, "pdf")
+    with pikepdf.open(io.BytesIO(printed)) as pdf:
+        (listed,) = pdf.Root.AF
+        assert "/CreationDate" not in pdf.docinfo
+        assert "/ModDate" not in pdf.docinfo
+        assert "/CreationDate" not in listed.EF.F.Params
+
+
+def test_a_signed_rendering_is_dated_by_its_last_signature() -> None:
+    printed = render(TINY.run, TINY.exhibits, "pdf", signoffs=signoffs(TINY.run))
+    reader = pypdf.PdfReader(io.BytesIO(printed))
+    first = words(reader.pages[0])
+    assert "Last signed 20 November 2026" in first
+    for wanted in ("B. Okafor", "Validator", "2026-11-20 16:05 UTC", "Pending"):
+        assert wanted in first
+    assert "Nobody had signed" not in first
+    made = reader.metadata and reader.metadata.creation_date
+    assert made == datetime(2026, 11, 20, 16, 5, tzinfo=UTC)
+
+
+def test_the_limits_of_use_stand_on_the_first_two_pages(data: bytes) -> None:
+    front = " ".join(words(page) for page in pypdf.PdfReader(io.BytesIO(data)).pages[:2])
+    assert "Single stocks, leverage, intraday use." in front
+    assert "No crash in the training window before 1987." in front
 
 
 @pytest.mark.parametrize(

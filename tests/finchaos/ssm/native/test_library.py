@@ -108,8 +108,15 @@ REASON = "from finchaos.ssm import native\nprint(native.absence())"
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path) -> None:
     broken = script(tmp_path / "cxx", "echo 'lanes.cpp: out of patience' >&2; exit 1")
     done = run(REASON, tmp_path, CXX=broken)
-    assert done.stdout.strip() == "the C++ compiler failed: lanes.cpp: out of patience"
+    why = "the C++ compiler cxx failed with exit status 1: "
+    assert done.stdout.strip() == why + "lanes.cpp: out of patience"
     assert not list((tmp_path / "finchaos").iterdir())
+
+
+def test_a_compiler_that_fails_in_silence_is_named(tmp_path: Path) -> None:
+    done = run(REASON, tmp_path, CXX=script(tmp_path / "mute", "exit 3"))
+    why = "the C++ compiler mute failed with exit status 3: it said nothing"
+    assert done.stdout.strip() == why
 
 
 def test_a_compiler_that_makes_rubbish_is_found_out(tmp_path: Path) -> None:

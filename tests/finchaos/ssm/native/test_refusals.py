@@ -200,7 +200,7 @@ BAD_STATES: list[tuple[str, Spoil, str]] = [
     ("ssm", lambda v: v[:1], r"state\.ssm is a state of another"),
     ("ssm", lambda v: v.flatten(1), r"state\.ssm is a state of another"),
     ("ssm", lambda v: v.transpose(1, -1), r"state\.ssm is a state of another"),
-    ("ssm", torch.Tensor.float, r"state\.ssm does not fit the type"),
+    ("ssm", torch.Tensor.float, r"state\.ssm is a state of another"),
     ("ssm", with_value(math.nan), r"state\.ssm holds 1 values"),
     ("conv", with_value(math.inf), r"state\.conv holds 1 values"),
 ]
@@ -222,7 +222,7 @@ def test_a_layer_refuses_states_that_are_not_its_own(
 @every_block
 def test_a_layer_refuses_the_states_of_the_other_kind(kind: Kind) -> None:
     layer, other = (layer_of(k, "cpu") for k in (kind, *(k for k in BLOCKS if k is not kind)))
-    with pytest.raises(InputError, match=r"^state\.(conv|ssm) is a state of another"):
+    with pytest.raises(InputError, match=r"^this is no state of the layer"):
         layer(torch.ones(2, 9, 6).double(), other.initial_state(2))
 
 
