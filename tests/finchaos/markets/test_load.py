@@ -222,6 +222,6 @@ def test_parquet_without_pyarrow_says_what_to_install(
         raise ImportError("no parquet engine")
 
     monkeypatch.setattr(pd, "read_parquet", absent)
-    with pytest.raises(MissingDependencyError, match=r"finchaos\[data\]"):
+    with pytest.raises(MissingDependencyError, match=r"'\.\[data\]'"):
         load_bars(path)
     assert "pyarrow" in sys.modules

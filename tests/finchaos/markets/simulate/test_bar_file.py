@@ -193,9 +193,9 @@ def test_without_pyarrow_the_way_out_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingDependencyError, match=r"finchaos\[data\]"):
+    with pytest.raises(MissingDependencyError, match=r"'\.\[data\]'"):
         read_bars(tmp_path / "days.parquet")
-    with pytest.raises(MissingDependencyError, match=r"finchaos\[data\]"):
+    with pytest.raises(MissingDependencyError, match=r"'\.\[data\]'"):
         write_bars(tmp_path / "days.parquet", rows_of(10), SAID)
     assert list(tmp_path.iterdir()) == []
 
