@@ -208,6 +208,7 @@ class LatentReplay:
         self._embed = (weights(network.embed.weight), weights(network.embed.bias))
         self._norm = weights(network.norm.weight)
         self._out = (weights(network.to_latents.weight), weights(network.to_latents.bias))
+        self._stress = (weights(network.stress_head.weight), weights(network.stress_head.bias))
         self._blocks = compile_stream(
             (copy.deepcopy(block).double() for block in network.blocks), backend=backend
         )
@@ -217,6 +218,7 @@ class LatentReplay:
         """A session with the same weights that has seen nothing."""
         other = object.__new__(LatentReplay)
         other._embed, other._norm, other._out = self._embed, self._norm, self._out
+        other._stress = self._stress
         other._blocks, other._count = self._blocks.fresh(), self._count
         return other
 
@@ -263,3 +265,8 @@ class LatentReplay:
         rows = _row_product(np.ascontiguousarray(x, dtype=np.float64), self._embed[0])
         rows = self._blocks.advance(rows + self._embed[1])
         return _row_product(_normalise(rows, self._norm), self._out[0]) + self._out[1]
+
+    def stress(self, latents: np.ndarray) -> np.ndarray:
+        """Log odds of the stressed regime, shape (t,), for latents of shape (t, k)."""
+        odds: np.ndarray = (_row_product(latents, self._stress[0]) + self._stress[1])[:, 0]
+        return odds

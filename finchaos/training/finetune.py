@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def finetune(
     schedule: Schedule,
     *,
     seed: int,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> MambaRegimeNetwork:
     """A copy of ``network`` trained to forecast the variance of ``bars``.
@@ -40,6 +42,8 @@ def finetune(
         Scaled features of the bars.
     schedule : Schedule
     seed : int
+    folder : Path, optional
+        See :func:`finchaos.training.loop.train`.
     progress : callable, optional
 
     Raises
@@ -68,6 +72,7 @@ def finetune(
             schedule,
             random_stream(seed, "finetune/windows"),
             stage=STAGE,
+            folder=folder,
             progress=progress,
         )
     return tuned

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from finchaos.models.mamba_regime import MambaRegimeNetwork, Outputs
 from finchaos.training.dataset import Batch
 from finchaos.training.losses import Loss, huber
 from finchaos.training.trainer import Progress, TrainerConfig, fit
+
+CHECKPOINT_EVERY = 50
+"""Steps from one saved state to the next."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ def train(
     rng: np.random.Generator,
     *,
     stage: str,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[float, ...]:
     """Train the network in place.
@@ -146,6 +151,8 @@ def train(
         A named stream; it alone decides which windows are drawn.
     stage : str
         What progress calls this training.
+    folder : Path, optional
+        Where training states are saved. With one of this very training there, it is gone on with.
     progress : callable, optional
         Called as ``progress(stage, done, total)`` after every step.
 
@@ -156,8 +163,8 @@ def train(
 
     Raises
     ------
-    DivergenceError
-        If a loss or gradient is not finite.
+    DivergenceError, CheckpointError
+        See :func:`finchaos.training.trainer.fit`.
     """
 
     def objective(said: Outputs, batch: Batch) -> Loss:
@@ -168,9 +175,21 @@ def train(
         slow = schedule.slowness * roughness(said.latents[:, known])
         return loss._replace(mean=loss.mean + slow)
 
-    config = TrainerConfig(steps=schedule.steps, learning_rate=schedule.learning_rate)
-    source = RandomWindows(examples, schedule, rng)
-    return fit(network, source, objective, config, stage=stage, progress=progress).losses
+    config = TrainerConfig(
+        steps=schedule.steps,
+        learning_rate=schedule.learning_rate,
+        checkpoint_every=CHECKPOINT_EVERY if folder else 0,
+    )
+    return fit(
+        network,
+        RandomWindows(examples, schedule, rng),
+        objective,
+        config,
+        stage=stage,
+        folder=folder,
+        identity={"schedule": asdict(schedule)},
+        progress=progress,
+    ).losses
 
 
 def roughness(latents: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from finchaos.features.scaling import RobustScaler
 from finchaos.features.schema import FeatureSchema
 from finchaos.markets.simulate.heston import HestonConfig, HestonPaths, simulate
 from finchaos.models.mamba_regime import Config, MambaRegimeNetwork, new_network
+from finchaos.regimes.kpis import auc
 from finchaos.training.determinism import one_thread
 from finchaos.training.labels import bar_variance, forward_log_variance, standardise
 from finchaos.training.loop import Examples, Schedule, train
@@ -57,6 +60,9 @@ class PretrainingReport:
     first_loss, last_loss : float
         Mean loss of the first and the last tenth of the steps.
     steps : int
+    detection_auc : float or None
+        Area under the curve of its probability of stress against the true regimes; None where it
+        did not learn them.
     """
 
     tracking_correlation: float
@@ -64,6 +70,7 @@ class PretrainingReport:
     first_loss: float
     last_loss: float
     steps: int
+    detection_auc: float | None = None
 
 
 def pretrain(
@@ -73,6 +80,7 @@ def pretrain(
     schedule: Schedule,
     *,
     seed: int,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[MambaRegimeNetwork, PretrainingReport]:
     """A network that tracks log v_t on Heston paths with changes of regime.
@@ -85,6 +93,8 @@ def pretrain(
     schedule : Schedule
     seed : int
         Decides paths, initial weights and windows. Process-wide generators are left alone.
+    folder : Path, optional
+        See :func:`finchaos.training.loop.train`.
     progress : callable, optional
 
     Returns
@@ -108,24 +118,59 @@ def pretrain(
             schedule,
             random_stream(seed, "pretrain/windows"),
             stage=STAGE,
+            folder=folder,
             progress=progress,
         )
         held_out = slice(laboratory.paths, count)
         known = slice(min(schema.lookback, laboratory.bars // 2), None)
-        with torch.no_grad():
-            read = network(torch.from_numpy(features[held_out].astype(np.float32))).variance
-    truth = np.log(np.maximum(paths.variance[held_out, known], 1e-12)).ravel()
-    said = read[:, known, 0].numpy().astype(np.float64).ravel()
-    columns = features[held_out, known].reshape(len(truth), -1).T
+        report = report_on(
+            network, features[held_out], paths.variance[held_out], known=known, losses=losses
+        )
+    return network, report
+
+
+def report_on(
+    network: MambaRegimeNetwork,
+    features: np.ndarray,
+    variance: np.ndarray,
+    *,
+    known: slice,
+    losses: Sequence[float],
+    stressed: np.ndarray | None = None,
+) -> PretrainingReport:
+    """What a network reads from held-out paths.
+
+    Parameters
+    ----------
+    network : MambaRegimeNetwork
+    features : numpy.ndarray, shape (p, t, f)
+        Scaled.
+    variance : numpy.ndarray, shape (p, t)
+        The truth, annual.
+    known : slice
+        Bars that count.
+    losses : sequence of float
+        Of every step of its training.
+    stressed : numpy.ndarray, shape (p, t), bool, optional
+        The true regimes of a network that learnt them.
+    """
+    with torch.no_grad():
+        said = network(torch.from_numpy(features.astype(np.float32)))
+    truth = np.log(np.maximum(variance[:, known], 1e-12)).ravel()
+    read, odds = (
+        head[:, known, 0].numpy().astype(np.float64).ravel()
+        for head in (said.variance, said.stress)
+    )
+    columns = features[:, known].reshape(len(truth), -1).T
     tenth = max(1, len(losses) // 10)
-    report = PretrainingReport(
-        tracking_correlation=_correlation(said, truth),
+    return PretrainingReport(
+        tracking_correlation=_correlation(read, truth),
         feature_correlation=max(abs(_correlation(column, truth)) for column in columns),
         first_loss=float(np.mean(losses[:tenth])) if losses else 0.0,
         last_loss=float(np.mean(losses[-tenth:])) if losses else 0.0,
-        steps=schedule.steps,
+        steps=len(losses),
+        detection_auc=None if stressed is None else auc(odds, stressed[:, known].ravel()),
     )
-    return network, report
 
 
 def _targets(paths: HestonPaths, arrays: dict[str, np.ndarray], config: Config) -> np.ndarray:

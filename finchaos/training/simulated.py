@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finchaos.core.errors import InputError
+from finchaos.core.errors import DataError, InputError
 from finchaos.core.provenance import array_digest, random_stream, stream_seed
 from finchaos.features.scaling import RobustScaler
 from finchaos.features.schema import FeatureSchema
@@ -71,11 +71,35 @@ class Units:
             stressed = np.full_like(stressed, np.nan)
         return np.concatenate([logs, stressed[..., None]], axis=-1).astype(np.float32)
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything measured, as named arrays."""
+        targets = {"target_centre": self.centre, "target_spread": self.spread}
+        return {**targets, **self.scaler.to_arrays()}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], schema: FeatureSchema, horizons: tuple[int, ...]
+    ) -> Units:
+        """What :meth:`to_arrays` described.
+
+        Raises
+        ------
+        DataError
+            If arrays are missing or damaged.
+        """
+        centre, spread = arrays.get("target_centre"), arrays.get("target_spread")
+        if centre is None or spread is None or not len(centre) == len(spread) == 1 + len(horizons):
+            raise DataError(
+                "the units of simulated bars are damaged",
+                expected=f"target_centre and target_spread of {1 + len(horizons)} values",
+                got=", ".join(sorted(arrays)) or "nothing",
+            )
+        return cls(schema, horizons, RobustScaler.from_arrays(arrays), centre, spread)
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything here."""
-        arrays = {"centre": self.centre, "spread": self.spread, **self.scaler.to_arrays()}
-        return array_digest(arrays) + self.schema.digest
+        return array_digest(self.to_arrays()) + self.schema.digest
 
 
 @dataclass(frozen=True)

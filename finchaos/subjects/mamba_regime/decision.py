@@ -23,12 +23,16 @@ class Decision(nn.Module):
     network : MambaRegimeNetwork
         Copied; its weights take no gradients here.
     clusters : RegimeClusters
+    from_head : bool
+        Whether the network's own head says what stress is, and not the clusters.
     """
 
-    def __init__(self, network: MambaRegimeNetwork, clusters: RegimeClusters) -> None:
+    def __init__(
+        self, network: MambaRegimeNetwork, clusters: RegimeClusters, *, from_head: bool = False
+    ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).double().requires_grad_(False).eval()
-        self.temperature = clusters.temperature
+        self.temperature, self.from_head = clusters.temperature, from_head
         for name in ("center", "whitening", "log_weight", "mean", "precision_root"):
             self.register_buffer(name, torch.from_numpy(np.array(getattr(clusters, name))))
 
@@ -45,6 +49,8 @@ class Decision(nn.Module):
         torch.Tensor, shape (n,), float64
         """
         latents = self.network.latents(windows.double())[:, -1]
+        if self.from_head:
+            return torch.sigmoid(self.network.stress_head(latents)[:, 0] / self.temperature)
         whitened = (latents - self.get_buffer("center")) @ self.get_buffer("whitening")
         away = whitened[:, None, :] - self.get_buffer("mean")
         standardised = torch.einsum("ncw,cwv->ncv", away, self.get_buffer("precision_root"))

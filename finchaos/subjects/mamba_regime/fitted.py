@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import CheckpointError, DataError
@@ -18,7 +21,10 @@ from finchaos.regimes.clustering import RegimeClusters
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.trading.feed_guard import FeedLimits
 from finchaos.trading.kill_switch import distance_limit
+from finchaos.training.detection import teach_real
 from finchaos.training.finetune import finetune
+from finchaos.training.simulated import Units
+from finchaos.training.trainer import Progress
 
 _LIMITS = ("distance", "log_move", "log_shock", "gap_days", "repeats")
 
@@ -48,6 +54,13 @@ class Fitted:
     def replay(self) -> LatentReplay:
         """The network bar by bar; sessions start from ``replay.fresh()``."""
         return LatentReplay(self.network)
+
+    def probabilities(self, latents: np.ndarray, settings: Settings) -> np.ndarray:
+        """Of the regimes, calmest first, shape (t, c), before debouncing."""
+        if settings.stress_from == "clusters":
+            return self.clusters.probabilities(latents)
+        stress = expit(self.replay.stress(latents) / settings.temperature)
+        return np.column_stack([1.0 - stress, stress])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything here as named arrays."""
@@ -95,8 +108,29 @@ class Fitted:
         )
 
 
-def fit(network: MambaRegimeNetwork, bars: Bars, settings: Settings, *, seed: int) -> Fitted:
+def fit(
+    network: MambaRegimeNetwork,
+    bars: Bars,
+    settings: Settings,
+    *,
+    seed: int,
+    units: Units | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
     """Fine-tune a pre-trained network on ``bars`` and fit everything else on the same rows.
+
+    Parameters
+    ----------
+    network : MambaRegimeNetwork
+    bars : Bars
+    settings : Settings
+    seed : int
+    units : Units, optional
+        Of a network taught by a curriculum.
+    folder : Path, optional
+        Where training states are saved, to go on with after a crash.
+    progress : callable, optional
 
     Raises
     ------
@@ -116,7 +150,11 @@ def fit(network: MambaRegimeNetwork, bars: Bars, settings: Settings, *, seed: in
     values = schema.open().replay(bars)
     scaler = RobustScaler.fit(values[known], fixed=schema.bounded)
     features = scaler.transform(values)
-    tuned = finetune(network, bars, features, settings.finetuning, seed=seed)
+    how: dict[str, Any] = {"seed": seed, "folder": folder, "progress": progress}
+    if units is None:
+        tuned = finetune(network, bars, features, settings.finetuning, **how)
+    else:
+        tuned = teach_real(network, units, bars, features, settings.last_lessons, **how)
     latents = LatentReplay(tuned).advance(features)[known]
     log_returns = np.diff(np.log(bars.close), prepend=np.log(bars.open[0]))[known]
     clusters = RegimeClusters.fit(

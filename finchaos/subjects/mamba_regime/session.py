@@ -161,7 +161,7 @@ class Session:
         if not np.isfinite(latents).all():
             raise ArithmeticError("the network's latents are not finite")
         clusters = self.fitted.clusters
-        probabilities = clusters.probabilities(latents)
+        probabilities = self.fitted.probabilities(latents, self.settings)
         return [
             _Row(*row)
             for row in zip(

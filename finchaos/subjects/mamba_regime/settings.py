@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
 from finchaos.core.documents import Document
+from finchaos.core.errors import InputError
 from finchaos.features.schema import FeatureSchema, load_schema
 from finchaos.models.mamba_regime import Config
 from finchaos.regimes.clustering import ClusterRule
 from finchaos.regimes.filter import FilterRule
 from finchaos.trading.sizing import SizingRule
+from finchaos.training.curriculum import Weights
+from finchaos.training.detection import Lessons
 from finchaos.training.loop import Schedule
 from finchaos.training.pretrain import Laboratory
+from finchaos.training.simulated import Drawing
 
 
 class Settings(Document):
@@ -34,6 +39,12 @@ class Settings(Document):
     backend: str = "torch"
     """Scan backend of training and attribution."""
 
+    teaching: Literal["variance", "curriculum"] = "variance"
+    """What pre-training teaches: the variance; or variance and regime, in calm markets, then in
+    switching ones, on paths drawn anew all the time, some of them also while fine-tuning."""
+    variety: float = Field(default=0.0, ge=0, lt=2)
+    """How different the markets of a curriculum are, see
+    :class:`finchaos.training.simulated.Drawing`."""
     pretrain_paths: int = 96
     pretrain_bars: int = 1000
     pretrain_steps: int = 250
@@ -49,6 +60,8 @@ class Settings(Document):
 
     clusters: Literal["gmm", "kmeans"] = "gmm"
     regimes: int = 2
+    stress_from: Literal["clusters", "head"] = "clusters"
+    """Where the probability of stress comes from: clusters of latents, or a taught head."""
     temperature: float = 3.0
     """Softens regime probabilities where above 1."""
     volatility_ratio: float = 1.1
@@ -126,6 +139,30 @@ class Settings(Document):
         )
 
     @property
+    def lessons(self) -> Lessons:
+        """The simulated lessons of a curriculum."""
+        drawing = Drawing(
+            paths=self.pretrain_paths,
+            bars=self.pretrain_bars,
+            batch=self.pretrain_batch,
+            window_bars=self.window_bars,
+            variety=self.variety,
+        )
+        weights = Weights(slowness=self.slowness)
+        return Lessons(self.pretrain_steps, self.pretrain_rate, drawing, self.burn_in_bars, weights)
+
+    @property
+    def last_lessons(self) -> Lessons:
+        """Those among real bars."""
+        lessons = self.lessons
+        return replace(
+            lessons,
+            steps=self.finetune_steps,
+            learning_rate=self.finetune_rate,
+            drawing=replace(lessons.drawing, batch=self.finetune_batch),
+        )
+
+    @property
     def cluster_rule(self) -> ClusterRule:
         """How regimes are found."""
         return ClusterRule(self.clusters, self.regimes, self.temperature, self.volatility_ratio)
@@ -157,4 +194,16 @@ class Settings(Document):
         """
         made = (self.network, self.laboratory, self.pretraining, self.finetuning)
         _ = (*made, self.cluster_rule, self.filter_rule, self.sizing_rule)
+        if self.teaching == "curriculum":
+            _ = (self.lessons, self.last_lessons)
+        elif self.stress_from == "head":
+            raise InputError(
+                "only a curriculum teaches a head to tell stress",
+                expected="teaching: curriculum with stress_from: head",
+                got=f"teaching: {self.teaching}",
+            )
+        if self.stress_from == "head" and self.regimes != 2:
+            raise InputError(
+                "the stress head knows two regimes", expected="regimes: 2", got=str(self.regimes)
+            )
         return self
