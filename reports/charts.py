@@ -63,6 +63,26 @@ def draw(exhibit: Exhibit, prefix: str, description: str) -> str:
     description : str
         Alternate text; the exhibit's title is added to it.
     """
+
+    def paint(figure: Any) -> None:
+        _KINDS[exhibit.kind](figure, exhibit)
+        _mark_made_data(figure, exhibit)
+
+    return drawn(paint, prefix, exhibit.title, description)
+
+
+def drawn(paint: Callable[[Any], None], prefix: str, title: str, description: str) -> str:
+    """What ``paint`` puts on a matplotlib figure, as one ``<svg>`` element in the house style.
+
+    Parameters
+    ----------
+    paint : callable
+        Called with the figure.
+    prefix : str
+        Put before every id in the drawing.
+    title, description : str
+        Read out to those who cannot see it.
+    """
     import matplotlib
     import matplotlib.style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -78,11 +98,10 @@ def draw(exhibit: Exhibit, prefix: str, description: str) -> str:
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES))
         FigureCanvasSVG(figure)
-        _KINDS[exhibit.kind](figure, exhibit)
-        _mark_made_data(figure, exhibit)
+        paint(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return cleaned(buffer.getvalue(), prefix, exhibit.title, description)
+    return cleaned(buffer.getvalue(), prefix, title, description)
 
 
 def _mark_made_data(figure: Any, exhibit: Exhibit) -> None:

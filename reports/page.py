@@ -44,14 +44,7 @@ def page(view: ReportView, medium: Medium) -> str:
         () if medium == "print" else (_resource("vendor/uPlot.iife.min.js"), _resource("zoom.js"))
     )
     own = ("print.css",) if medium == "print" else ("vendor/uPlot.min.css", "screen.css")
-    styles = [_font_faces(), *(_resource(name) for name in ("style.css", *own))]
-    environment = Environment(
-        loader=PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters["words"] = words
     environment.filters["unit"] = lambda unit: unit_style(unit).heading
     environment.filters["picture"] = _picture
@@ -63,9 +56,9 @@ def page(view: ReportView, medium: Medium) -> str:
         card=view.run.subject.card,
         medium=medium,
         stamp=view.dated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if view.dated else "",
-        css=Markup("\n".join(styles)),  # noqa: S704  (our own files)
+        css=stylesheet(*own),
         scripts=[Markup(script) for script in scripts],  # noqa: S704  (our own files)
-        policy=_content_security(scripts),
+        policy=content_security(scripts),
         zoom=_zoom if medium == "screen" else lambda figure: None,
         verdict_names=VERDICT_NAMES,
         glossary=GLOSSARY,
@@ -73,7 +66,24 @@ def page(view: ReportView, medium: Medium) -> str:
     return without_controls(text)
 
 
-def _content_security(scripts: tuple[str, ...]) -> str:
+def templates() -> Environment:
+    """Where the templates of all pages are; a name that is not given is an error."""
+    return Environment(
+        loader=PackageLoader("reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def stylesheet(*names: str) -> Markup:
+    """Typeface, house style and further style sheets, as the content of one ``<style>``."""
+    styles = [_font_faces(), *(_resource(name) for name in ("style.css", *names))]
+    return Markup("\n".join(styles))  # noqa: S704  (our own files)
+
+
+def content_security(scripts: tuple[str, ...]) -> str:
     """Nothing may be loaded, sent or run but the page's own scripts, named by hash."""
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"

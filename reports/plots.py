@@ -29,14 +29,18 @@ _MANY_BARS, _LONG_LABEL, _LONGEST_LABEL = 8, 10, 36
 
 def time_series(figure: Any, exhibit: Exhibit) -> None:
     """Curves over time, one pair of axes per unit."""
+    days = seconds_of(exhibit.columns[0]) / 86_400.0
+    dated_axis(_lines(figure, exhibit, days)[-1])
+
+
+def dated_axis(ax: Any) -> None:
+    """Dates below axes whose horizontal coordinate counts days since 1970 UTC."""
     import matplotlib.dates
 
     dates: Any = matplotlib.dates
-    days = seconds_of(exhibit.columns[0]) / 86_400.0
-    axes = _lines(figure, exhibit, days)
     locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=10)
-    axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
 
 
 def line(figure: Any, exhibit: Exhibit) -> None:

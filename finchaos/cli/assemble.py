@@ -49,6 +49,12 @@ def find_plan(name: str) -> tuple[Plan, Path]:
     return read_plan(path), path.resolve().parent
 
 
+def find_challengers(plan: Plan) -> dict[str, Subject]:
+    """The plan's challengers by name, untrained."""
+    family = "governance.challengers"
+    return {name: registry.public_class(family, name)() for name in plan.challengers}
+
+
 def load_data(plan: DataPlan, beside: Path) -> Bars:
     """The bars of a plan."""
     from finchaos.markets import BUILTIN_NAMES, load_bars, load_builtin
@@ -141,9 +147,7 @@ def gather(
         registry.module("reports.formats", name)
     names = scenario_names() if plan.scenarios == "all" else plan.scenarios
     scenarios = tuple(load_scenario(name, beside=beside) for name in names)
-    challengers = {
-        name: registry.public_class("governance.challengers", name)() for name in plan.challengers
-    }
+    challengers = find_challengers(plan)
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
     subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)

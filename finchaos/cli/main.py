@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 import finchaos
-from finchaos.cli import catalogue, console, sign, validate
+from finchaos.cli import backtest, catalogue, console, extract, laboratory, sign, validate
 
 app = typer.Typer(
     name="finchaos",
@@ -42,6 +42,10 @@ for command in (
     sign.sign,
     sign.verify,
     sign.gate,
+    laboratory.generate,
+    laboratory.train,
+    extract.extract,
+    backtest.backtest,
     catalogue.checks,
     catalogue.scenarios,
     catalogue.policies,

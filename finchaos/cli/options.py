@@ -15,6 +15,7 @@ TrustOption = Annotated[
     Path | None,
     typer.Option("--trust", help="PEM file of trusted roots, instead of the demonstration root."),
 ]
+PlanArgument = Annotated[str, typer.Argument(help="'demo' or the path of a plan.")]
 RunArgument = Annotated[
     str, typer.Argument(help="Run digest, its first characters, a run's folder, or 'latest'.")
 ]

@@ -12,7 +12,14 @@ import typer
 
 from finchaos.cli import console
 from finchaos.cli.next_step import next_step
-from finchaos.cli.options import DEFAULT_STORE, JsonOption, RunArgument, StoreOption, TrustOption
+from finchaos.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    PlanArgument,
+    RunArgument,
+    StoreOption,
+    TrustOption,
+)
 from finchaos.core.errors import InputError
 from finchaos.core.files import write_atomic
 
@@ -39,7 +46,7 @@ def init(
 
 
 def validate(
-    plan: Annotated[str, typer.Argument(help="'demo' or the path of a plan.")] = "demo",
+    plan: PlanArgument = "demo",
     store: StoreOption = DEFAULT_STORE,
     report: Annotated[bool, typer.Option(help="Render the plan's report formats.")] = True,
     fresh: Annotated[

@@ -37,6 +37,8 @@ class Capability(StrEnum):
     """The subject is :class:`HasMemory`."""
     RESUMABLE = "resumable"
     """Its streams are :class:`Resumable`."""
+    LAYERS = "layers"
+    """The subject is :class:`HasLayers`."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,17 @@ class HasMemory(Protocol):
         """Measured on the ``length`` rows up to and including each of ``ends``.
 
         What comes after an end changes nothing for its window.
+        """
+        ...
+
+
+class HasLayers(Protocol):
+    """A subject whose layers carry states that can be looked at."""
+
+    def layer_states(self, bars: Bars) -> dict[str, np.ndarray]:
+        """Hidden states after each bar by layer, first layer first, each of shape (t, ...).
+
+        Row t depends on bars up to t alone.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How many bars back the model looks: what its layers could remember, and what its latents use."""
+"""What the layers hold, and how many bars back the model looks."""
 
 from __future__ import annotations
 
@@ -45,3 +45,22 @@ def memory_of(network: MambaRegimeNetwork, windows: np.ndarray, input_lookback: 
         layers=tuple(memory_length(trace).flatten().numpy() for trace in traces),
         input_lookback=input_lookback,
     )
+
+
+def states_of(network: MambaRegimeNetwork, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Hidden states after each bar by layer, in float64; the network stays as it is.
+
+    Parameters
+    ----------
+    network : MambaRegimeNetwork
+    features : numpy.ndarray, shape (t, f)
+        Scaled.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray, shape (t, d_inner, d_state)
+    """
+    exact = copy.deepcopy(network).double().requires_grad_(False).eval()
+    with torch.no_grad():
+        _, traces = exact.traced_latents(torch.from_numpy(features[None].astype(np.float64)), None)
+    return {f"layer{k}": trace.states[0].numpy() for k, trace in enumerate(traces, start=1)}

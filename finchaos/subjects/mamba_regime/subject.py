@@ -28,7 +28,7 @@ from finchaos.subjects.mamba_regime.fitted import (
     prefixed,
     weights_of,
 )
-from finchaos.subjects.mamba_regime.memory import memory_of
+from finchaos.subjects.mamba_regime.memory import memory_of, states_of
 from finchaos.subjects.mamba_regime.session import MambaRegimeStream, Session
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
@@ -226,6 +226,18 @@ class MambaRegime:
         windows = self.feature_windows(bars, ends, length)
         lookback = self.settings.schema_of_features.lookback
         return memory_of(self._trained().network, windows, lookback)
+
+    def layer_states(self, bars: Bars) -> dict[str, np.ndarray]:
+        """Hidden states of each Mamba layer after each bar, shape (t, d_inner, d_state).
+
+        Raises
+        ------
+        InputError
+            Before ``fit``.
+        """
+        values = self.settings.schema_of_features.open().replay(bars)
+        fitted = self._trained()
+        return states_of(fitted.network, fitted.scaler.transform(values))
 
     def randomised(self, seed: int) -> MambaRegime:
         """The same subject with its network's weights drawn anew; all else stays."""
