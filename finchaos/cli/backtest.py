@@ -32,35 +32,18 @@ def backtest(
     """
     start = time.perf_counter()
     with console.reported():
-        from finchaos.cli.assemble import build_subject, find_challengers, find_plan, load_data
-        from governance.check import Context
-        from governance.checks.challengers import Challengers
-        from governance.checks.walk_forward import WalkForward
+        from finchaos.cli.assemble import build_subject, find_plan, load_data
         from governance.record import Evidence
         from governance.statistics.out_of_sample import out_of_sample
 
         wanted, beside = find_plan(plan)
         output = Output(out)
-        bars = load_data(wanted.data, beside)
-        chosen = wanted.subject
-        if model is not None:
-            from governance.plan import SubjectPlan
-
-            chosen = SubjectPlan(
-                model=chosen.model or "mamba_regime", checkpoint=str(model.resolve())
-            )
-        context = Context(
-            bars=bars,
-            folds=wanted.make_folds(bars),
-            seed=wanted.seed,
-            cost_bps=wanted.trading.cost_bps,
-            delay_bars=wanted.trading.delay_bars,
-            challengers=find_challengers(wanted),
-        )
-        checks: list[Any] = [WalkForward(draws=draws)]
-        checks += [Challengers(draws=draws)] * bool(context.challengers)
+        context = _context(wanted, load_data(wanted.data, beside))
+        checks = _checks(draws, context)
         with console.progress() as say:
-            subject = build_subject(chosen, beside, seed=wanted.seed, progress=say)
+            subject = build_subject(
+                _subject_plan(wanted, model), beside, seed=wanted.seed, progress=say
+            )
             found: list[Any] = []
             for place, check in enumerate(checks):
                 say(f"measure {check.card.name}", place, len(checks))
@@ -86,9 +69,61 @@ def backtest(
     console.out.print(f"{output.page}\n{seconds:.0f} s", markup=False)
 
 
+def _subject_plan(plan: Any, model: Path | None) -> Any:
+    """The plan's subject, or the model that lies in a folder."""
+    from governance.plan import SubjectPlan
+
+    if model is None:
+        return plan.subject
+    return SubjectPlan(model=plan.subject.model or "mamba_regime", checkpoint=str(model.resolve()))
+
+
+def _context(plan: Any, bars: Any) -> Any:
+    from finchaos.cli.assemble import find_challengers
+    from governance.check import Context
+
+    return Context(
+        bars=bars,
+        folds=plan.make_folds(bars),
+        seed=plan.seed,
+        cost_bps=plan.trading.cost_bps,
+        delay_bars=plan.trading.delay_bars,
+        challengers=find_challengers(plan),
+    )
+
+
+def _checks(draws: int, context: Any) -> list[Any]:
+    from governance.checks.challengers import Challengers
+    from governance.checks.walk_forward import WalkForward
+
+    checks: list[Any] = [WalkForward(draws=draws)]
+    return checks + [Challengers(draws=draws)] * bool(context.challengers)
+
+
 def _write(
     output: Output, subject: Any, tested: Any, evidence: list[Any], exhibits: list[Any]
 ) -> None:
+    output.write(
+        title=f"Walk-forward of {subject.card.name} on {tested.bars.symbol}",
+        about=(
+            f"Out of sample from {tested.bars.index[0].date()} to {tested.bars.index[-1].date()}; "
+            f"{tested.fold[-1]} fold(s), each answered by the model trained on everything before.",
+        ),
+        pictures=_pictures(tested, exhibits),
+        columns=("measure", "value", "95 % interval"),
+        rows=[(_name(one), *_cells(one)) for one in evidence if not one.slice.get("fold")],
+        table=_history(tested),
+        table_name="history",
+        summary={
+            "subject": subject.digest,
+            "bars": tested.bars.digest,
+            "evidence": [one.model_dump(mode="json") for one in evidence],
+        },
+    )
+
+
+def _pictures(tested: Any, exhibits: list[Any]) -> list[Any]:
+    """The test as pictures: regimes, exposure, delays, and what the checks drew."""
     from reports.charts import draw
     from reports.pictures import Picture, delays, leverage, ribbon
 
@@ -127,7 +162,7 @@ def _write(
                 "the first alarm before its trough.",
             )
         )
-    pictures += [
+    return pictures + [
         Picture(
             f"{one.check}_{one.name}",
             one.title,
@@ -137,23 +172,6 @@ def _write(
         for one in exhibits
         if one.kind != "table" and one.name != "exposure"  # that is drawn above
     ]
-    output.write(
-        title=f"Walk-forward of {subject.card.name} on {tested.bars.symbol}",
-        about=(
-            f"Out of sample from {tested.bars.index[0].date()} to {tested.bars.index[-1].date()}; "
-            f"{tested.fold[-1]} fold(s), each answered by the model trained on everything before.",
-        ),
-        pictures=pictures,
-        columns=("measure", "value", "95 % interval"),
-        rows=[(_name(one), *_cells(one)) for one in evidence if not one.slice.get("fold")],
-        table=_history(tested),
-        table_name="history",
-        summary={
-            "subject": subject.digest,
-            "bars": tested.bars.digest,
-            "evidence": [one.model_dump(mode="json") for one in evidence],
-        },
-    )
 
 
 def _falls_seen(tested: Any) -> Any:
