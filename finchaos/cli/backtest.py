@@ -147,7 +147,7 @@ def _pictures(tested: Any, exhibits: list[Any]) -> list[Any]:
             signals.tripped,
             title="Confidence and exposure",
             caption="Above, the debounced probability that the market is calm; below, the fraction "
-            f"of capital decided at each close, held {tested.delay_bars} bar(s) later.",
+            "of capital decided at each close and held later by the delay that the plan states.",
         ),
     ]
     seen = _falls_seen(tested)
@@ -165,7 +165,7 @@ def _pictures(tested: Any, exhibits: list[Any]) -> list[Any]:
     return pictures + [
         Picture(
             f"{one.check}_{one.name}",
-            one.title,
+            f"{one.title}, beside challengers" if one.check == "challengers" else one.title,
             one.note or "Net of costs.",
             draw(one, f"{one.check}-{one.name}".replace("_", "-"), one.note),
         )
