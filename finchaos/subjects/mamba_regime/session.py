@@ -168,7 +168,7 @@ class Session:
                 latents,
                 probabilities[:, -1].tolist(),
                 probabilities.argmax(axis=1).tolist(),
-                clusters.distance(latents).tolist(),
+                self.fitted.distance(latents).tolist(),
                 strict=True,
             )
         ]

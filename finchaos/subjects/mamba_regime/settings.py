@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from finchaos.features.schema import FeatureSchema, load_schema
 from finchaos.models.mamba_regime import Config
 from finchaos.regimes.clustering import ClusterRule
 from finchaos.regimes.filter import FilterRule
+from finchaos.trading.novelty import NoveltyRule
 from finchaos.trading.sizing import SizingRule
 from finchaos.training.loop import Schedule
 from finchaos.training.pretrain import Laboratory
@@ -61,6 +62,16 @@ class Settings(Document):
     calm_below: float = 0.2
     stressed_above: float = 0.8
     band: float = 0.25
+
+    novelty: Literal["clusters", "euclidean", "mahalanobis", "neighbours"] = "clusters"
+    """Distance of latents from training that trips: to the regimes, limit from the training rows,
+    or a monitor of :mod:`finchaos.trading.novelty`, limit from rows held out of it."""
+    novelty_quantile: float = Field(default=0.999, gt=0, lt=1)
+    """Of a monitor: share of the held-out rows within the limit."""
+    novelty_share: float = Field(default=0.2, gt=0, lt=1)
+    """Of a monitor: share of the training rows, the last ones, that are held out."""
+    novelty_neighbours: int = Field(default=10, ge=1)
+    """Of the monitor ``neighbours``: training rows averaged over."""
 
     move_multiple: float = Field(default=3.0, gt=0)
     """A price move is impossible beyond this many times the largest of training."""
@@ -141,6 +152,29 @@ class Settings(Document):
         return SizingRule(
             self.min_position, self.max_position, self.calm_below, self.stressed_above, self.band
         )
+
+    @property
+    def novelty_rule(self) -> NoveltyRule | None:
+        """The monitor of novelty; None where the regimes themselves are it."""
+        if self.novelty == "clusters":
+            return None
+        return NoveltyRule(
+            self.novelty,
+            self.novelty_neighbours,
+            self.novelty_quantile,
+            self.novelty_share,
+            gap=max(self.horizons),
+        )
+
+    def recorded(self) -> dict[str, Any]:
+        """These settings as digests and checkpoints have them.
+
+        What belongs to a monitor of novelty is left out where there is none: models without one
+        keep the digest they had before there were any.
+        """
+        content = self.model_dump(mode="json")
+        monitored = self.novelty != "clusters"
+        return {n: v for n, v in content.items() if monitored or not n.startswith("novelty")}
 
     @property
     def least_training_bars(self) -> int:
