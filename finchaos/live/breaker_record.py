@@ -130,7 +130,8 @@ class BreakerRecord:
 
     def _beyond(self, exposure: float) -> str:
         """Which limit the account is beyond; empty if none."""
-        equity, high, opened = (float(x or 0.0) for x in (self.equity, self.high_water, self.day_open))
+        known = (self.equity, self.high_water, self.day_open)
+        equity, high, opened = (float(value or 0.0) for value in known)
         limits = self.limits
         if equity <= 0.0:
             return "the capital is gone"
@@ -138,7 +139,9 @@ class BreakerRecord:
             return f"an exposure of {exposure:.4g}, limit {limits.max_exposure:.4g}"
         drawdown, loss = 1.0 - equity / high, 1.0 - equity / opened
         if drawdown > limits.max_drawdown:
-            return f"a drawdown of {drawdown:.2%}, limit {limits.max_drawdown:.2%}".replace("%", " %")
+            return f"a drawdown of {drawdown:.2%}, limit {limits.max_drawdown:.2%}".replace(
+                "%", " %"
+            )
         if loss > limits.max_daily_loss:
             text = f"a loss of {loss:.2%} in a day, limit {limits.max_daily_loss:.2%}"
             return text.replace("%", " %")
