@@ -110,6 +110,10 @@ class BreakerServer:
                 continue
             with connection:
                 self._serve_one(connection)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
         (self._folder / SOCKET).unlink(missing_ok=True)
         self._listener.close()
         os.close(self._lock)
