@@ -29,11 +29,12 @@ from finchaos.live.journal import Journal
 from finchaos.live.state_file import load_state, same_state, save_state
 
 STORE, JOURNAL, STATE = "bars.store", "journal.jsonl", "state.json"
+_REPORTED = (Kind.BAR, Kind.SILENCE)
 
 
 @dataclass(frozen=True)
 class AccountReport:
-    """What a circuit breaker outside the session is told after each bar.
+    """What a circuit breaker outside the session is told after each bar, and in silence.
 
     Attributes
     ----------
@@ -115,7 +116,7 @@ class PaperSession:
             self._apply(record)
         last = store.records(len(store) - 1)[0]
         self._now = last.ts
-        if last.kind is Kind.BAR:  # the process before may have died on the way to it
+        if last.kind in _REPORTED:  # the process before may have died on the way to it
             self._ask_breaker(last.ts)
 
     @classmethod
@@ -249,7 +250,7 @@ class PaperSession:
         except BaseException as error:
             self._failed = f"{type(error).__name__}: {error}"
             raise
-        if record.kind is Kind.BAR:
+        if record.kind in _REPORTED:
             self._ask_breaker(record.ts)
 
     def _apply(self, record: Record) -> None:
@@ -260,16 +261,21 @@ class PaperSession:
         self._counts.update(entry["event"] for entry in entries)
 
     def _ask_breaker(self, ts: int) -> None:
-        """A breaker that fails stops the session: it fails closed."""
+        """A breaker that fails stops the session: it fails closed.
+
+        It is told of a session that has stopped too, lest it take that for silence.
+        """
         breaker, row = self._options.breaker, self.engine.last
-        if breaker is None or row is None or self.engine.switch.tripped:
+        if breaker is None:
             return
+        # Before the first bar nothing is held, at any price.
+        equity = self.engine.broker.equity(1.0) if row is None else row.equity
+        exposure = 0.0 if row is None else row.exposure
         try:
-            report = AccountReport(ts, row.equity, row.exposure, self.engine.tripped)
-            reason = breaker.check(report)
+            reason = breaker.check(AccountReport(ts, equity, exposure, self.engine.tripped))
         except Exception as error:
             reason = f"the circuit breaker failed: {type(error).__name__}"
-        if reason:
+        if reason and not self.engine.switch.tripped:
             self._take(Record(Kind.TRIP, ts, text=reason))
 
     def _begin(self) -> Journal:

@@ -162,6 +162,19 @@ class RegimeClusters:
         squares: np.ndarray = np.matmul(away[:, :, None, :], away[:, :, :, None])[:, :, 0, 0]
         return squares
 
+    def squared_center_distances(self, latents: np.ndarray) -> np.ndarray:
+        """Squared Euclidean distance to each centre among whitened latents, shape (t, c)."""
+        whitened = np.matmul((latents - self.center)[:, None, :], self.whitening)
+        away = (whitened - self.mean)[:, :, None, :]
+        squares: np.ndarray = np.matmul(away, away.transpose(0, 1, 3, 2))[:, :, 0, 0]
+        return squares
+
+    def coordinates(self, latents: np.ndarray) -> np.ndarray:
+        """All principal directions that vary, each of unit variance over training, shape (t, m)."""
+        axes = np.hstack([self.whitening, self.residual])
+        along: np.ndarray = np.matmul((latents - self.center)[:, None, :], axes)[:, 0, :]
+        return along
+
     def log_scores(self, latents: np.ndarray) -> np.ndarray:
         """Log of weight times density of each regime, up to a constant, shape (t, c)."""
         return self.log_weight - 0.5 * self.squared_distances(latents)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from finchaos.core.errors import InputError
+from finchaos.trading.leverage import LeverageMap
 
 
 @dataclass(frozen=True)
 class SizingRule:
     """A falling line between two probabilities, and a band within which nothing is traded.
+
+    It is the :class:`finchaos.trading.leverage.LeverageMap` with two knots; see :attr:`leverage`.
 
     Attributes
     ----------
@@ -22,7 +26,8 @@ class SizingRule:
     stressed_above : float
         Probability of stress from which it is ``min_position``.
     band : float
-        Smallest change of exposure that is worth a trade. Going to ``min_position`` always is.
+        Smallest change of exposure that is worth a trade. Going to ``min_position`` or to cash
+        always is.
     """
 
     min_position: float = 0.0
@@ -47,6 +52,16 @@ class SizingRule:
                 got=repr(self),
             )
 
+    @cached_property
+    def leverage(self) -> LeverageMap:
+        """The rule as a map."""
+        return LeverageMap(
+            ((self.calm_below, self.max_position), (self.stressed_above, self.min_position)),
+            max_long=self.max_position,
+            max_short=0.0 - self.min_position,
+            band=self.band,
+        )
+
     def target(self, stress_probability: float) -> float:
         """Exposure wanted at a probability of stress: continuous, never rising with it.
 
@@ -55,27 +70,30 @@ class SizingRule:
         >>> [round(SizingRule().target(p), 2) for p in (0.1, 0.35, 0.5, 1.0)]
         [1.0, 0.75, 0.5, 0.0]
         """
-        way = (stress_probability - self.calm_below) / (self.stressed_above - self.calm_below)
-        share = min(max(way, 0.0), 1.0)
-        return self.max_position + share * (self.min_position - self.max_position)
+        return self.leverage.target(stress_probability)
 
 
 class Sizing:
-    """Exposure held from bar to bar under a rule.
+    """Exposure held from bar to bar.
 
     Parameters
     ----------
-    rule : SizingRule
+    rule : SizingRule or LeverageMap
     """
 
-    def __init__(self, rule: SizingRule) -> None:
-        self.rule = rule
+    def __init__(self, rule: SizingRule | LeverageMap) -> None:
+        self.rule = rule.leverage if isinstance(rule, SizingRule) else rule
         self.held = 0.0
 
-    def step(self, stress_probability: float) -> float:
-        """Exposure to hold after the next bar."""
-        target = self.rule.target(stress_probability)
-        leaves = target == self.rule.min_position
-        if leaves or abs(target - self.held) >= self.rule.band:
+    def step(self, stress_probability: float, confidence: float = 1.0) -> float:
+        """Exposure to hold after the next bar.
+
+        What is held stays while the change is smaller than the band, but never beyond the limits
+        of the confidence, and never when the map says cash or has come to its end under stress.
+        """
+        target = self.rule.target(stress_probability, confidence)
+        least, most = self.rule.limits(confidence)
+        must = target in (0.0, self.rule.min_position) or not least <= self.held <= most
+        if must or abs(target - self.held) >= self.rule.band:
             self.held = target
         return self.held

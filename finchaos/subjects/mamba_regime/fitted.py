@@ -21,6 +21,7 @@ from finchaos.regimes.clustering import RegimeClusters
 from finchaos.subjects.mamba_regime.settings import Settings
 from finchaos.trading.feed_guard import FeedLimits
 from finchaos.trading.kill_switch import distance_limit
+from finchaos.trading.novelty import Novelty, fit_novelty, novelty_arrays, novelty_from_arrays
 from finchaos.training.detection import teach_real
 from finchaos.training.finetune import finetune
 from finchaos.training.simulated import Units
@@ -40,8 +41,11 @@ class Fitted:
     scaler : RobustScaler
     clusters : RegimeClusters
     distance_limit : float
-        99.9th percentile of training distances to the nearest regime.
+        Largest distance from training that is tolerated: the 99.9th percentile of training
+        distances to the nearest regime, or what the monitor of novelty found.
     feed : FeedLimits
+    novelty : Novelty or None
+        Measures the distance; None where the regimes do.
     """
 
     network: MambaRegimeNetwork
@@ -49,6 +53,7 @@ class Fitted:
     clusters: RegimeClusters
     distance_limit: float
     feed: FeedLimits
+    novelty: Novelty | None = None
 
     @cached_property
     def replay(self) -> LatentReplay:
@@ -62,6 +67,12 @@ class Fitted:
         stress = expit(self.replay.stress(latents) / settings.temperature)
         return np.column_stack([1.0 - stress, stress])
 
+    def distance(self, latents: np.ndarray) -> np.ndarray:
+        """How unlike training each row is, shape (t,)."""
+        if self.novelty is None:
+            return self.clusters.distance(latents)
+        return self.novelty.distance(self.clusters.coordinates(latents))
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything here as named arrays."""
         limits = (
@@ -71,7 +82,9 @@ class Fitted:
             self.feed.gap_days,
             float(self.feed.repeats),
         )
+        monitor = {} if self.novelty is None else novelty_arrays(self.novelty)
         return {
+            **prefixed("novelty", monitor),
             **prefixed("network", weights_of(self.network)),
             **prefixed("scaler", self.scaler.to_arrays()),
             **prefixed("clusters", self.clusters.to_arrays()),
@@ -90,6 +103,7 @@ class Fitted:
         limits = part_of("limit", arrays)
         if set(limits) != set(_LIMITS):
             raise CheckpointError("limits are missing", got=", ".join(sorted(limits)) or "none")
+        monitor = part_of("novelty", arrays)
         try:
             scaler = RobustScaler.from_arrays(part_of("scaler", arrays))
         except DataError as error:
@@ -105,6 +119,7 @@ class Fitted:
                 float(limits["gap_days"][0]),
                 int(limits["repeats"][0]),
             ),
+            novelty_from_arrays(monitor) if monitor else None,
         )
 
 
@@ -160,11 +175,12 @@ def fit(
     clusters = RegimeClusters.fit(
         latents, log_returns, settings.cluster_rule, seed=stream_seed(seed, "regimes")
     )
+    monitor, limit = _monitor(clusters, latents, settings)
     return Fitted(
         network=tuned,
         scaler=scaler,
         clusters=clusters,
-        distance_limit=distance_limit(clusters.distance(latents)),
+        distance_limit=limit,
         feed=FeedLimits.learn(
             bars,
             move_multiple=settings.move_multiple,
@@ -172,7 +188,19 @@ def fit(
             shock_multiple=settings.shock_multiple,
             gap_multiple=settings.gap_multiple,
         ),
+        novelty=monitor,
     )
+
+
+def _monitor(
+    clusters: RegimeClusters, latents: np.ndarray, settings: Settings
+) -> tuple[Novelty | None, float]:
+    """What measures the distance from training, and its limit."""
+    rule = settings.novelty_rule
+    if rule is None:
+        return None, distance_limit(clusters.distance(latents))
+    labels = clusters.log_scores(latents).argmax(axis=1)
+    return fit_novelty(clusters.coordinates(latents), labels, rule)
 
 
 def weights_of(network: MambaRegimeNetwork) -> dict[str, np.ndarray]:

@@ -160,7 +160,6 @@ class Session:
         latents = self._network.advance(features)
         if not np.isfinite(latents).all():
             raise ArithmeticError("the network's latents are not finite")
-        clusters = self.fitted.clusters
         probabilities = self.fitted.probabilities(latents, self.settings)
         return [
             _Row(*row)
@@ -168,7 +167,7 @@ class Session:
                 latents,
                 probabilities[:, -1].tolist(),
                 probabilities.argmax(axis=1).tolist(),
-                clusters.distance(latents).tolist(),
+                self.fitted.distance(latents).tolist(),
                 strict=True,
             )
         ]

@@ -13,6 +13,8 @@ from finchaos.features.schema import FeatureSchema, load_schema
 from finchaos.models.mamba_regime import Config
 from finchaos.regimes.clustering import ClusterRule
 from finchaos.regimes.filter import FilterRule
+from finchaos.trading.leverage import LeverageMap
+from finchaos.trading.novelty import NoveltyRule
 from finchaos.trading.sizing import SizingRule
 from finchaos.training.curriculum import Weights
 from finchaos.training.detection import Lessons
@@ -74,6 +76,19 @@ class Settings(Document):
     calm_below: float = 0.2
     stressed_above: float = 0.8
     band: float = 0.25
+    knots: tuple[tuple[float, float], ...] = ()
+    """Instead of one falling line: probabilities of stress and the exposure at each, within
+    min_position and max_position; see :class:`finchaos.trading.leverage.LeverageMap`."""
+
+    novelty: Literal["clusters", "euclidean", "mahalanobis", "neighbours"] = "clusters"
+    """Distance of latents from training that trips: to the regimes, limit from the training rows,
+    or a monitor of :mod:`finchaos.trading.novelty`, limit from rows held out of it."""
+    novelty_quantile: float = Field(default=0.999, gt=0, lt=1)
+    """Of a monitor: share of the held-out rows within the limit."""
+    novelty_share: float = Field(default=0.2, gt=0, lt=1)
+    """Of a monitor: share of the training rows, the last ones, that are held out."""
+    novelty_neighbours: int = Field(default=10, ge=1)
+    """Of the monitor ``neighbours``: training rows averaged over."""
 
     move_multiple: float = Field(default=3.0, gt=0)
     """A price move is impossible beyond this many times the largest of training."""
@@ -173,10 +188,27 @@ class Settings(Document):
         return FilterRule(self.entry_bars, self.exit_bars)
 
     @property
-    def sizing_rule(self) -> SizingRule:
+    def sizing_rule(self) -> SizingRule | LeverageMap:
         """How stress becomes exposure."""
+        if self.knots:
+            return LeverageMap(
+                self.knots, self.max_position, 0.0 - self.min_position, band=self.band
+            )
         return SizingRule(
             self.min_position, self.max_position, self.calm_below, self.stressed_above, self.band
+        )
+
+    @property
+    def novelty_rule(self) -> NoveltyRule | None:
+        """The monitor of novelty; None where the regimes themselves are it."""
+        if self.novelty == "clusters":
+            return None
+        return NoveltyRule(
+            self.novelty,
+            self.novelty_neighbours,
+            self.novelty_quantile,
+            self.novelty_share,
+            gap=max(self.horizons),
         )
 
     @property

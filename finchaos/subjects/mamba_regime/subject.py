@@ -98,8 +98,7 @@ class MambaRegime:
                 "returns late.",
                 "Regimes come from the training window alone; a level of volatility that the "
                 "window did not hold counts as out of distribution and trips the kill switch.",
-                "The limit of distance is the 99.9th percentile of training distances: one bar "
-                "in a thousand trips it on markets like those of training, more on others.",
+                _about_the_limit(settings),
                 f"In a replay of history the operator is imagined: {settings.review_bars} bars "
                 "after a trip the switch is re-armed at the first bar that is inside the limit. "
                 "A live stream is re-armed by a named person only.",
@@ -320,6 +319,20 @@ class MambaRegime:
 
     def _session(self) -> Session:
         return Session(self._trained(), self.settings)
+
+
+def _about_the_limit(settings: Settings) -> str:
+    rule = settings.novelty_rule
+    if rule is None:
+        return (
+            "The limit of distance is the 99.9th percentile of training distances: one bar "
+            "in a thousand trips it on markets like those of training, more on others."
+        )
+    return (
+        f"The limit of distance ({rule.kind}) leaves a share of {1.0 - rule.quantile:.4g} of the "
+        f"last {rule.calibration_share:.0%} of the training rows beyond it; these were held out "
+        "of the monitor, not of network and regimes."
+    )
 
 
 def build(
