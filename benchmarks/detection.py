@@ -140,15 +140,15 @@ def chain(options: Options) -> Report:
     return _report("detection_chain", CHAIN, options)
 
 
-def _report(name: str, setting: Setting, options: Options, seeds: int = SEEDS) -> Report:
-    markets = draw(setting.market, seeds)
+def _report(name: str, setting: Setting, options: Options) -> Report:
+    markets = draw(setting.market, SEEDS)
     told = peers.Setting(setting.market, TRAIN, setting.with_range, seed=1)
     methods: dict[str, Callable[[], peers.Scorer]] = {
         "volatility of 21 days": lambda: peers.volatility(told),
         "GARCH(1,1)": lambda: peers.garch(told),
     }
     notes = [
-        f"{seeds} seeds, {PATHS} paths each, {TRAIN} bars to fit on and {TEST} to be scored on; "
+        f"{SEEDS} seeds, {PATHS} paths each, {TRAIN} bars to fit on and {TEST} to be scored on; "
         "intervals resample seeds.",
         "Days count from the first bar of a spell of stress to the alarm, missed spells as never.",
         "Unsupervised methods are fitted on the first half of each path; boosting and ours are "
