@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+
+from finchaos.core.errors import InputError
 
 
 def sync_directory(folder: Path) -> None:
@@ -41,3 +44,31 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def lock_exclusively(path: Path, *, busy: str, remedy: str) -> int:
+    """A lock that one process has, on a file that is made if absent.
+
+    Closing what is returned lets go of it, as the end of the process does, however it ends.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    busy, remedy : str
+        What the error says where another process has it.
+
+    Raises
+    ------
+    InputError
+        If another process has it, or the file cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened", got=str(error)) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise InputError(busy, got=str(error), remedy=remedy) from error
+    return handle

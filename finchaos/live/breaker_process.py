@@ -7,7 +7,6 @@ and ends: the latch on the disk says the rest.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from finchaos.core.errors import FinchaosError, InputError, StorageError
+from finchaos.core.files import lock_exclusively
 from finchaos.live.breaker_record import BreakerRecord, load_record, save_record
 
 SOCKET, LOCK = "breaker.sock", "breaker.lock"
@@ -51,17 +51,11 @@ def lock_folder(folder: Path) -> int:
     InputError
         If another process has it.
     """
-    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        raise InputError(
-            f"the circuit breaker in {folder} is running",
-            got=str(error),
-            remedy="ask it through ProcessBreaker, or stop it first",
-        ) from error
-    return file
+    return lock_exclusively(
+        folder / LOCK,
+        busy=f"the circuit breaker in {folder} is running",
+        remedy="ask it through ProcessBreaker, or stop it first",
+    )
 
 
 class BreakerServer:

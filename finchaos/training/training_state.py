@@ -7,7 +7,6 @@ a time.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -18,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from finchaos.core.errors import CheckpointError, InputError
-from finchaos.core.files import sync_directory
+from finchaos.core.errors import CheckpointError
+from finchaos.core.files import lock_exclusively, sync_directory
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
 
 KIND = "training state"
@@ -36,14 +35,12 @@ def owned(folder: Path) -> Iterator[None]:
         If another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = lock_exclusively(
+        folder / _LOCK,
+        busy=f"another process trains in {folder}",
+        remedy="wait for it or name another folder",
+    )
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another process trains in {folder}", remedy="wait for it or name another folder"
-            ) from error
         for left in folder.glob(f".{_PREFIX}*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         yield
