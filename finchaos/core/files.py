@@ -27,23 +27,29 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replace ``path`` by ``data``: temporary file beside it, flush, rename, flush the folder.
 
     On any failure, a full disk included, the old file stays and the temporary one is removed.
+    Without ``sync`` nothing is flushed: the death of the process loses nothing, that of the
+    machine may.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        write_synced(temporary, data)
+        if sync:
+            write_synced(temporary, data)
+        else:
+            temporary.write_bytes(data)
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)
 
 
 def lock_exclusively(path: Path, *, busy: str, remedy: str) -> int:

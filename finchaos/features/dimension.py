@@ -10,13 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numba import njit
 
-from finchaos.features.window import (
-    Rolling,
-    add_to_window,
-    slope_weights,
-    whole,
-    without_oldest,
-)
+from finchaos.features.formula import whole
+from finchaos.features.window import Rolling, add_to_window, slope_weights, without_oldest
 
 NEUTRAL_DIMENSION = 1.5
 """The value before the window is full, and of a window without movement at some scale."""

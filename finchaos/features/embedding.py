@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from finchaos.core.errors import DataError
-from finchaos.features.window import whole
+from finchaos.features.formula import whole
 
 
 def delay_vectors(series: np.ndarray, dimension: int, lag: int) -> np.ndarray:

@@ -120,21 +120,20 @@ def checked_half_life(half_life: float) -> None:
         raise DataError("a half-life must be positive", got=repr(half_life))
 
 
-def checked_window(name: str, window: float, least: int = 1) -> int:
-    """A number of bars as a whole number.
+def whole(name: str, value: float, least: int = 1, most: float = np.inf) -> int:
+    """A parameter that counts something, as an integer.
 
     Raises
     ------
     DataError
-        If it is not whole or below ``least``.
+        If it is not a whole number, or outside ``least`` to ``most``.
     """
-    if not (np.isfinite(window) and window == int(window) and window >= least):
+    if not (least <= value <= most and float(value).is_integer()):
+        upper = f" and at most {most:g}" if np.isfinite(most) else ""
         raise DataError(
-            f"{name} must be a whole number of bars",
-            expected=f"at least {least}",
-            got=repr(window),
+            f"{name} must be a whole number", expected=f"at least {least}{upper}", got=repr(value)
         )
-    return int(window)
+    return int(value)
 
 
 def checked_number(name: str, value: float, low: float, high: float) -> None:

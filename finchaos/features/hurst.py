@@ -13,13 +13,8 @@ import numpy as np
 from numba import njit
 
 from finchaos.core.errors import DataError
-from finchaos.features.window import (
-    Rolling,
-    add_to_window,
-    geometric_sizes,
-    slope_weights,
-    whole,
-)
+from finchaos.features.formula import whole
+from finchaos.features.window import Rolling, add_to_window, geometric_sizes, slope_weights
 
 NEUTRAL_HURST = 0.5
 """The value before the window is full, and of a window without movement at some scale."""

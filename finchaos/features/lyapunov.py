@@ -14,7 +14,8 @@ from numba import njit
 from scipy.spatial import cKDTree
 
 from finchaos.core.errors import DataError
-from finchaos.features.window import Rolling, whole
+from finchaos.features.formula import whole
+from finchaos.features.window import Rolling
 
 NEUTRAL_EXPONENT = 0.0
 """The value before the window is full, and where no two points are apart."""

@@ -15,8 +15,8 @@ from finchaos.features.formula import (
     Moves,
     Recursion,
     checked_number,
-    checked_window,
     memory,
+    whole,
 )
 from finchaos.features.indicators import Directional, Rsi
 from finchaos.features.recursion import Change, Ema
@@ -154,7 +154,7 @@ class KappaProxy(_Scaled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "window", checked_window("window", self.window))
+        object.__setattr__(self, "window", whole("window", self.window))
         if self.legacy not in (0, 1):
             raise DataError("legacy must be 0 or 1", got=repr(self.legacy))
 
@@ -264,7 +264,7 @@ class DynamicRelativeStrength(KappaProxy):
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_number("beta", self.beta, 0.0, 1.0)
-        object.__setattr__(self, "rsi_window", checked_window("rsi_window", self.rsi_window))
+        object.__setattr__(self, "rsi_window", whole("rsi_window", self.rsi_window))
 
     @property
     def lookback(self) -> int:
@@ -307,7 +307,7 @@ class AdaptiveDirectionalIndex(VolatilityEnergy):
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_number("gamma", self.gamma, 0.0, 1e6)
-        object.__setattr__(self, "adx_window", checked_window("adx_window", self.adx_window, 2))
+        object.__setattr__(self, "adx_window", whole("adx_window", self.adx_window, 2))
 
     @property
     def lookback(self) -> int:

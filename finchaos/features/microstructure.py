@@ -21,9 +21,9 @@ from finchaos.features.formula import (
     Formula,
     Moves,
     checked_half_life,
-    checked_window,
     memory,
     no_volume,
+    whole,
 )
 from finchaos.features.recursion import decay_of, ready
 
@@ -74,7 +74,7 @@ class Vpin:
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "buckets", checked_window("buckets", self.buckets))
+        object.__setattr__(self, "buckets", whole("buckets", self.buckets))
         checked_half_life(self.half_life)
         if not 0.0 < self.bars_per_bucket <= MOST_BARS:
             raise DataError(
@@ -238,9 +238,7 @@ class LogAmihud:
 
     def __post_init__(self) -> None:
         checked_half_life(self.half_life)
-        object.__setattr__(
-            self, "median_window", checked_window("median_window", self.median_window)
-        )
+        object.__setattr__(self, "median_window", whole("median_window", self.median_window))
 
     @property
     def lookback(self) -> int:

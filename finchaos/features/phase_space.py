@@ -23,10 +23,10 @@ from finchaos.features.formula import (
     Recursion,
     checked_half_life,
     memory,
+    whole,
 )
 from finchaos.features.price import LogReturn
 from finchaos.features.recursion import Ewma, decay_of
-from finchaos.features.window import whole
 
 
 @dataclass(frozen=True)

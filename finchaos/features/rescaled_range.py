@@ -10,14 +10,9 @@ from numba import njit
 from scipy.special import gammaln
 
 from finchaos.core.errors import DataError
+from finchaos.features.formula import whole
 from finchaos.features.hurst import NEUTRAL_HURST, next_box
-from finchaos.features.window import (
-    Rolling,
-    add_to_window,
-    geometric_sizes,
-    slope_weights,
-    whole,
-)
+from finchaos.features.window import Rolling, add_to_window, geometric_sizes, slope_weights
 
 STILL = 1e-24
 """Mean squared deviations below this share of the mean square are rounding: no movement."""

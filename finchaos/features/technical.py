@@ -17,8 +17,8 @@ from finchaos.features.formula import (
     VOLATILITY_FLOOR,
     Formula,
     Moves,
-    checked_window,
     memory,
+    whole,
 )
 from finchaos.features.indicators import Atr, Bands, Directional, Macd, Rsi
 from finchaos.features.window_volatility import half_life_of
@@ -54,7 +54,7 @@ def exponential_memory(window: float) -> int:
 
 def _whole(formula: object, name: str, least: int = 1) -> None:
     """Make a field of a frozen formula a whole number of bars."""
-    object.__setattr__(formula, name, checked_window(name, getattr(formula, name), least))
+    object.__setattr__(formula, name, whole(name, getattr(formula, name), least))
 
 
 class TrueRange:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from finchaos.core.errors import DataError
-from finchaos.features.formula import Formula, Moves, Recursion, checked_window
+from finchaos.features.formula import Formula, Moves, Recursion, whole
 from finchaos.features.indicators import Stochastic
 from finchaos.features.parabolic import Parabolic
 from finchaos.features.recursion import Change, Lag, WindowSum
@@ -42,7 +42,7 @@ class SlowStochastic:
 
     def __post_init__(self) -> None:
         for name in ("window", "smooth"):
-            object.__setattr__(self, name, checked_window(name, getattr(self, name)))
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
 
     @property
     def lookback(self) -> int:
@@ -148,7 +148,7 @@ class EfficiencyRatio:
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window", checked_window("window", self.window))
+        object.__setattr__(self, "window", whole("window", self.window))
 
     @property
     def lookback(self) -> int:
@@ -189,7 +189,7 @@ class MomentumScore:
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window", checked_window("window", self.window))
+        object.__setattr__(self, "window", whole("window", self.window))
 
     @property
     def lookback(self) -> int:

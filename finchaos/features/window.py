@@ -43,22 +43,6 @@ class Rolling:
         return out
 
 
-def whole(name: str, value: float, least: int, most: float = np.inf) -> int:
-    """A parameter that counts something, as an integer.
-
-    Raises
-    ------
-    DataError
-        If it is not a whole number, or outside ``least`` to ``most``.
-    """
-    if not (least <= value <= most and float(value).is_integer()):
-        upper = f" and at most {most:g}" if np.isfinite(most) else ""
-        raise DataError(
-            f"{name} must be a whole number", expected=f"at least {least}{upper}", got=repr(value)
-        )
-    return int(value)
-
-
 def geometric_sizes(least: int, most: float, ratio: float) -> np.ndarray:
     """Whole numbers from ``least`` to ``most``, each the floor of ``least * ratio**i``, once.
 

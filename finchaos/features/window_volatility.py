@@ -17,9 +17,9 @@ from finchaos.features.formula import (
     VOLATILITY_FLOOR,
     Formula,
     Moves,
-    checked_window,
     log_volatility,
     memory,
+    whole,
 )
 from finchaos.features.recursion import Ema, WindowSum
 from finchaos.features.volatility import garman_klass
@@ -82,7 +82,7 @@ class _Window:
     least: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window", checked_window("window", self.window, self.least))
+        object.__setattr__(self, "window", whole("window", self.window, self.least))
 
     @property
     def lookback(self) -> int:
@@ -308,8 +308,8 @@ class VolatilityRegime:
     bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window", checked_window("window", self.window))
-        long = checked_window("long_window", self.long_window, int(self.window))
+        object.__setattr__(self, "window", whole("window", self.window))
+        long = whole("long_window", self.long_window, int(self.window))
         object.__setattr__(self, "long_window", long)
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def save_state(path: Path, content: dict[str, Any], *, sync: bool = True) -> Non
     head = {"format": FORMAT, "version": VERSION, "sha256": sha256(body)}
     data = json.dumps(head).encode() + b"\n" + body + b"\n"
     try:
-        write_atomic(path, data) if sync else _write_renamed(path, data)
+        write_atomic(path, data, sync=sync)
     except OSError as error:
         raise StorageError(
             f"{path.name} cannot be written",
@@ -81,16 +80,6 @@ def load_state(path: Path) -> dict[str, Any]:
 def same_state(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two contents would be written as the same bytes."""
     return json.dumps(_plain(one)) == json.dumps(_plain(other))
-
-
-def _write_renamed(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _plain(value: Any) -> Any:
