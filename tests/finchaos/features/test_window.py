@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finchaos.core.errors import DataError
+from finchaos.features.formula import whole
 from finchaos.features.window import (
     Rolling,
     add_to_window,
     geometric_sizes,
     slope_weights,
-    whole,
     without_oldest,
 )
 from tests.finchaos.features.fractional import moves_of
