@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         command = [sys.executable, "-m", "benchmarks", *_options(asked), "--here", name]
         if subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False).returncode:
             failed.append(name)
-    page = write_page(asked.output, BENCHMARKS)
+    page = write_page(asked.output, BENCHMARKS, asked.results)
     print(
         f"no tables in {asked.output}" if page is None else f"all tables: {page}", file=sys.stderr
     )
@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=FOLDER,
         help="folder for Markdown, JSON and figures (%(default)s)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="the page of all tables, README.md in that folder if not given; the one that is kept "
+        "is benchmarks/RESULTS.md",
     )
     parser.add_argument("--here", action="store_true", help="in this process, allocator as it is")
     return parser

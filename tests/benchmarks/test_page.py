@@ -19,3 +19,11 @@ def test_a_page_gathers_what_there_is_in_the_given_order(tmp_path: Path) -> None
 def test_no_page_without_tables(tmp_path: Path) -> None:
     assert write_page(tmp_path, ("targets",)) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "memory.md").write_text("### Peak\n")
+    kept = tmp_path / "kept" / "RESULTS.md"
+    assert write_page(tmp_path, ("memory",), kept) == kept
+    assert "### Peak" in kept.read_text()
+    assert not (tmp_path / "README.md").exists()
