@@ -85,7 +85,7 @@ def chosen(names: list[str]) -> tuple[str, ...]:
 
 def durations() -> str:
     """A line for every benchmark: what it shows and how long it takes."""
-    lines = [f"  {name:<13}{about}, about {n} min" for name, (about, n) in ABOUT.items()]
+    lines = [f"  {name:<17}{about}, about {n} min" for name, (about, n) in ABOUT.items()]
     return "\n".join(["benchmarks:", *lines])
 
 

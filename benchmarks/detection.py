@@ -29,18 +29,23 @@ from finchaos.markets.simulate.heston import (
 from finchaos.markets.simulate.regime_switching import hardy
 from finchaos.models.mamba_regime import Config, new_network
 from finchaos.regimes.kpis import Detection, auc, delay_quantile, pooled, score_detection
-from finchaos.regimes.threshold import tune_threshold
 from finchaos.training.curriculum import SWITCHING_MARKET, Stage, calm_then_switching, teach
 from finchaos.training.simulated import Drawing, Units
 
 SEEDS, PATHS, TRAIN, TEST = 20, 2, 4032, 4032
 YEAR = 252.0
 FALSE_ONSETS = 1.0
+FLAGGED, OFF_AFTER = 0.07, (1, 2, 3, 5)
+"""Share of calm days that a debounced alarm may flag, and how long it may linger."""
+KNOWN, UNSEEN = slice(250, TRAIN), slice(TRAIN, None)
 DRAWS, LEVEL = 2000, 0.95
 OURS = "**mamba_regime after the curriculum**"
 COLUMNS = (
-    "method", "AUC", "95 %", "ours minus it", "95 % paired", "found", "median days", "95 %, days",
-    "false alarms a calm year", "calm days flagged", "minutes",
+    "method", "AUC", "95 %", "ours minus it", "95 % paired",
+    "plain alarm: found", "median days", "95 %, days", "false alarms a calm year",
+    "calm days flagged",
+    "debounced alarm: off after bars", "found, debounced", "median days, debounced",
+    "95 %, days debounced", "false alarms, debounced", "calm days flagged, debounced", "minutes",
 )  # fmt: skip
 
 
@@ -107,6 +112,22 @@ CHAIN = Setting(
 
 
 @dataclass(frozen=True, eq=False)
+class Alarmed:
+    """An alarm on the second halves of all markets.
+
+    Attributes
+    ----------
+    off_after : int
+        Bars in a row below the threshold that end it.
+    detections : tuple of Detection
+        One a seed.
+    """
+
+    off_after: int
+    detections: tuple[Detection, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Scored:
     """A method on the second halves of all markets.
 
@@ -114,14 +135,14 @@ class Scored:
     ----------
     areas : numpy.ndarray, shape (seeds,)
         Under the ROC curve, the two paths of a seed pooled.
-    detections : tuple of Detection
-        One a seed.
+    plain, debounced : Alarmed
     minutes : float
         Fitting and scoring.
     """
 
     areas: np.ndarray
-    detections: tuple[Detection, ...]
+    plain: Alarmed
+    debounced: Alarmed
     minutes: float
 
 
@@ -151,6 +172,9 @@ def _report(name: str, setting: Setting, options: Options) -> Report:
         f"{SEEDS} seeds, {PATHS} paths each, {TRAIN} bars to fit on and {TEST} to be scored on; "
         "intervals resample seeds.",
         "Days count from the first bar of a spell of stress to the alarm, missed spells as never.",
+        "The threshold is the lowest at which the first halves have one false alarm in a calm "
+        f"year. The debounced alarm lingers, for as many bars of {', '.join(map(str, OFF_AFTER))} "
+        f"as find soonest there with at most {FLAGGED:.0%} of calm days flagged.",
         "Unsupervised methods are fitted on the first half of each path; boosting and ours are "
         "taught on other paths of the same law, whose regimes they are told; the filter is told "
         "the law itself.",
@@ -213,29 +237,55 @@ def _score(make: Callable[[], peers.Scorer], markets: Sequence[HestonPaths]) -> 
     scores = np.array([scorer(paths) for paths in markets])
     minutes = (time.perf_counter() - start) / 60.0
     truth = np.array([paths.regime > 0 for paths in markets])
-    known = slice(250, TRAIN)
-    threshold = tune_threshold(
-        scores[:, :, known].reshape(-1, TRAIN - 250),
-        truth[:, :, known].reshape(-1, TRAIN - 250),
-        aim="false_onsets",
-        bars_per_year=YEAR,
-        false_onsets_per_year=FALSE_ONSETS,
-    )
-    alarm = threshold.alarm(scores)[:, :, TRAIN:]
-    score, truth = scores[:, :, TRAIN:], truth[:, :, TRAIN:]
-    areas = [auc(one.ravel(), label.ravel()) for one, label in zip(score, truth, strict=True)]
-    detections = [
-        pooled([score_detection(a, b, bars_per_year=YEAR) for a, b in zip(on, label, strict=True)])
-        for on, label in zip(alarm, truth, strict=True)
+    areas = [
+        auc(one.ravel(), label.ravel())
+        for one, label in zip(scores[:, :, TRAIN:], truth[:, :, TRAIN:], strict=True)
     ]
-    return Scored(np.array(areas), tuple(detections), minutes)
+    plain = _alarmed(scores, truth, _threshold(scores, truth, 1, 1.0), 1, UNSEEN)
+    tried = {after: _threshold(scores, truth, after, FLAGGED) for after in OFF_AFTER}
+    delays = {
+        after: pooled(_alarmed(scores, truth, value, after, KNOWN).detections).median_delay
+        for after, value in tried.items()
+    }
+    best = min(OFF_AFTER, key=lambda after: (delays[after], after))
+    return Scored(
+        np.array(areas), plain, _alarmed(scores, truth, tried[best], best, UNSEEN), minutes
+    )
+
+
+def _threshold(scores: np.ndarray, truth: np.ndarray, after: int, flagged: float) -> float:
+    """The lowest that the first halves allow, by bisection of their quantiles."""
+    low, high = 0.0, 1.0
+    for _ in range(18):
+        middle = (low + high) / 2.0
+        value = float(np.quantile(scores[:, :, KNOWN], middle))
+        found = pooled(_alarmed(scores, truth, value, after, KNOWN).detections)
+        within = found.false_onsets_per_year <= FALSE_ONSETS
+        if within and found.calm_share_flagged <= flagged:
+            high = middle
+        else:
+            low = middle
+    return float(np.quantile(scores[:, :, KNOWN], high))
+
+
+def _alarmed(
+    scores: np.ndarray, truth: np.ndarray, threshold: float, after: int, rows: slice
+) -> Alarmed:
+    """An alarm that goes on at once and off after bars in a row below the threshold."""
+    on = scores >= threshold
+    place = np.arange(scores.shape[-1])
+    last = np.maximum.accumulate(np.where(on, place, -after), axis=-1)
+    alarm = (place - last < after)[:, :, rows]
+    detections = [
+        pooled([score_detection(a, b, bars_per_year=YEAR) for a, b in zip(one, two, strict=True)])
+        for one, two in zip(alarm, truth[:, :, rows], strict=True)
+    ]
+    return Alarmed(after, tuple(detections))
 
 
 def _row(label: str, found: Scored, ours: Scored) -> tuple[str | float | None, ...]:
-    whole = pooled(found.detections)
     rng = random_stream(1, "benchmark/detection/bootstrap")
     drawn = rng.integers(0, len(found.areas), (DRAWS, len(found.areas)))
-    days = [delay_quantile(_delays(found, row), 0.5) for row in drawn]
     difference = ours.areas - found.areas
     same = found is ours
     return (
@@ -244,18 +294,25 @@ def _row(label: str, found: Scored, ours: Scored) -> tuple[str | float | None, .
         _interval(found.areas[drawn].mean(axis=1), 3),
         None if same else round(float(difference.mean()), 3),
         None if same else _interval(difference[drawn].mean(axis=1), 3),
-        f"{whole.detected_share:.0%}",
-        _days(whole.median_delay),
-        f"{_days(float(np.quantile(days, 0.025, method='lower')))} to "
-        f"{_days(float(np.quantile(days, 0.975, method='higher')))}",
-        round(whole.false_onsets_per_year, 2),
-        round(whole.calm_share_flagged, 3),
+        *_alarm_cells(found.plain, drawn),
+        found.debounced.off_after,
+        *_alarm_cells(found.debounced, drawn),
         round(found.minutes, 1),
     )
 
 
-def _delays(found: Scored, seeds: np.ndarray) -> np.ndarray:
-    return np.concatenate([found.detections[seed].delays for seed in seeds])
+def _alarm_cells(found: Alarmed, drawn: np.ndarray) -> tuple[str | float, ...]:
+    whole = pooled(found.detections)
+    parts = [one.delays for one in found.detections]
+    days = [delay_quantile(np.concatenate([parts[n] for n in row]), 0.5) for row in drawn]
+    low, high = (np.quantile(days, q, method="nearest") for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return (
+        f"{whole.detected_share:.0%}",
+        _days(whole.median_delay),
+        f"{_days(float(low))} to {_days(float(high))}",
+        round(whole.false_onsets_per_year, 2),
+        round(whole.calm_share_flagged, 3),
+    )
 
 
 def _interval(values: np.ndarray, digits: int) -> str:
@@ -264,4 +321,5 @@ def _interval(values: np.ndarray, digits: int) -> str:
 
 
 def _days(value: float) -> str:
-    return f"{value:g}" if np.isfinite(value) else "more than half missed"
+    """Of a median; it is not finite where fewer than half were found."""
+    return f"{value:g}" if np.isfinite(value) else "never"

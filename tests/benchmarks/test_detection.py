@@ -117,6 +117,8 @@ def test_a_table_of_all_methods_and_a_word_on_who_is_absent(
     monkeypatch.setattr(detection, "find_spec", lambda _: None)
     monkeypatch.setattr(detection, "TRAIN", 800)
     monkeypatch.setattr(detection, "TEST", 800)
+    monkeypatch.setattr(detection, "KNOWN", slice(250, 800))
+    monkeypatch.setattr(detection, "UNSEEN", slice(800, None))
     monkeypatch.setattr(detection, "SEEDS", 2)
     monkeypatch.setattr(peers, "TEACHING_PATHS", 2)
     setting = replace(detection.OHLC, steps=4, width=8)
