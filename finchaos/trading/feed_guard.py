@@ -11,6 +11,7 @@ from finchaos.core.bars import BAR_FIELDS, Bars
 from finchaos.core.errors import CheckpointError, DataError
 
 NANOSECONDS_PER_DAY = 86_400 * 1_000_000_000
+_CLOCK_DAYS = 60.0 / 86_400.0
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,14 @@ class FeedGuard:
         self._vouched = True
 
     def stale(self, now_ns: int) -> str:
-        """What is wrong with the silence since the last good bar; empty if nothing."""
+        """What is wrong with the silence since the last good bar; empty if nothing.
+
+        Clocks of two machines differ: one that is behind by no more than a minute is no fault.
+        """
         if not self._started:
             return ""
         days = (now_ns - self._time_ns) / NANOSECONDS_PER_DAY
-        if days < 0.0:
+        if days < -_CLOCK_DAYS:
             return f"the clock is {-days:.2f} days behind the last bar"
         if days > self.limits.gap_days:
             return f"no bar for {days:.1f} days, limit {self.limits.gap_days:.1f}"

@@ -195,3 +195,11 @@ def test_the_limit_is_the_percentile_of_training() -> None:
             distance_limit(wrong)
     with pytest.raises(CheckpointError):
         KillSwitch(limit=0.0)
+
+
+def test_a_clock_a_little_behind_is_no_fault_and_one_far_behind_is() -> None:
+    guard, last = warmed(), TIMES[49]
+    assert guard.stale(last) == ""
+    assert guard.stale(last - 59_000_000_000) == ""
+    assert "behind the last bar" in guard.stale(last - 61_000_000_000)
+    assert "behind the last bar" in guard.stale(last - 3_600_000_000_000)
