@@ -1,7 +1,7 @@
-"""What is left of a Sharpe ratio once it is known how many were tried, and how short the record is.
+"""What is left of a Sharpe ratio once it is known how many were tried, and how short it ran.
 
-Ratios are per period here, never annual: a ratio per year beside a count of days would inflate every
-statistic by the root of the periods in a year.
+Ratios are per period here, never annual: a ratio per year beside a count of days would inflate
+every statistic by the root of the periods in a year.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SharpeRecord:
 
     @property
     def variance(self) -> float:
-        """Of the estimate, times the periods less one (Mertens 2002; Lo 2002 for normal returns)."""
+        """Of the estimate, times the periods less one (Mertens 2002)."""
         moved = self.skewness * self.ratio
         return 1.0 - moved + 0.25 * (self.kurtosis - 1.0) * self.ratio**2
 
