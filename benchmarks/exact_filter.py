@@ -75,9 +75,19 @@ def heston_stress(
         shape = law[1][noisy] / scale[noisy]
         start[noisy] = scale[noisy, None] * rng.gamma(shape[:, None], size=(noisy.sum(), particles))
         bars = np.stack([moves[path], highs[path], lows[path]])
-        stay = (config.transition, config.stationary)
-        rules = (config.dt, config.substeps, with_range)
-        return _filtered(bars, start, law, *stay, *rules, _NORMAL, _even(particles), rng)
+        return _filtered(
+            bars,
+            start,
+            law,
+            config.transition,
+            config.stationary,
+            config.dt,
+            config.substeps,
+            with_range,
+            _NORMAL,
+            _even(particles),
+            rng,
+        )
 
     with ThreadPoolExecutor(workers) as pool:
         return np.array(list(pool.map(one, range(len(first)))))
