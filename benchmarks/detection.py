@@ -175,8 +175,9 @@ def _report(name: str, setting: Setting, options: Options) -> Report:
         "intervals resample seeds.",
         "Days count from the first bar of a spell of stress to the alarm, missed spells as never.",
         "The threshold is the lowest at which the first halves have one false alarm in a calm "
-        f"year and half of the calm days are flagged at most. The debounced alarm lingers, for as many bars of {', '.join(map(str, OFF_AFTER))} "
-        f"as find soonest there with at most {FLAGGED:.0%} of calm days flagged.",
+        "year and half of the calm days are flagged at most. The debounced alarm lingers, for as "
+        f"many bars of {', '.join(map(str, OFF_AFTER))} as find soonest there with at most "
+        f"{FLAGGED:.0%} of calm days flagged.",
         "Unsupervised methods are fitted on the first half of each path; boosting and ours are "
         "taught on other paths of the same law, whose regimes they are told; the filter is told "
         "the law itself.",
