@@ -3,7 +3,10 @@
 For the switching Heston model a particle filter with as many particles in each regime (Boers and
 Driessen 2003), so that a rare regime is never without any. A particle is a variance, moved through
 a bar's own steps by the simulator's scheme. Its shocks leave the return Gaussian, so that the bar
-is weighed without drawing prices. For the Gaussian chain Hamilton's recursion (1989), exact.
+is weighed without drawing prices. What a bar's shocks add up to is drawn by a sequence of low
+discrepancy over the particles in the order of their variances (Gerber and Chopin 2015): otherwise
+chance in the masses of the regimes adds up from bar to bar. For the Gaussian chain Hamilton's
+recursion (1989), exact.
 """
 
 from __future__ import annotations
@@ -13,13 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from scipy.special import ndtri
 
 from finchaos.core.provenance import random_stream
 from finchaos.markets.simulate.heston import HestonConfig, HestonPaths
 from finchaos.markets.simulate.heston_schemes import FULL_TRUNCATION, LAW
 
-PARTICLES = 500
+PARTICLES = 400
 _IMPROBABLE = -1e3
+_NORMAL = ndtri((np.arange(2**16) + 0.5) / 2**16)
+"""The normal quantile function, tabulated."""
 
 
 def heston_stress(
@@ -69,11 +75,31 @@ def heston_stress(
         shape = law[1][noisy] / scale[noisy]
         start[noisy] = scale[noisy, None] * rng.gamma(shape[:, None], size=(noisy.sum(), particles))
         bars = np.stack([moves[path], highs[path], lows[path]])
-        stay = (config.transition, config.stationary)
-        return _filtered(bars, start, law, *stay, config.dt, config.substeps, with_range, rng)
+        return _filtered(
+            bars,
+            start,
+            law,
+            config.transition,
+            config.stationary,
+            config.dt,
+            config.substeps,
+            with_range,
+            _NORMAL,
+            _even(particles),
+            rng,
+        )
 
     with ThreadPoolExecutor(workers) as pool:
         return np.array(list(pool.map(one, range(len(first)))))
+
+
+def _even(count: int) -> np.ndarray:
+    """The first numbers of van der Corput's sequence in base two."""
+    numbers, weight, left = np.zeros(count), 0.5, np.arange(count)
+    while left.any():
+        numbers += weight * (left % 2)
+        left, weight = left // 2, weight / 2.0
+    return numbers
 
 
 def hamilton(log_density: np.ndarray, transition: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -140,6 +166,8 @@ def _filtered(
     dt: float,
     steps: int,
     with_range: bool,
+    normal: np.ndarray,
+    even: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Probability of the regimes above the first, shape (t,); ``variance`` is (k, particles)."""
@@ -152,9 +180,11 @@ def _filtered(
         if t:
             variance, mass = _arrived(variance, weight, mass, transition, rng)
         for k in range(regimes):
+            shift = rng.random()
             for i in range(particles):
+                shock = normal[int((even[i] + shift) % 1.0 * len(normal))]
                 variance[k, i], log[k, i] = _moved(
-                    variance[k, i], bars[:, t], law[:, k], dt, steps, with_range, rng
+                    variance[k, i], shock, bars[:, t], law[:, k], dt, steps, with_range, rng
                 )
         weight = np.exp(log - log.max())
         for k in range(regimes):
@@ -184,17 +214,18 @@ def _arrived(
     regimes, particles = variance.shape
     arrived = np.empty_like(variance)
     masses = np.zeros(regimes)
+    order = np.argsort(variance.copy().ravel())
     for k in range(regimes):
         for s in range(regimes):
             masses[k] += mass[s] * transition[s, k]
         place, uniform = 0, rng.random()
-        edge = _share(weight, mass, transition, place, k)
+        edge = _share(weight, mass, transition, order[place], k)
         for i in range(particles):
             here = masses[k] * (i + uniform) / particles
             while edge < here and place < regimes * particles - 1:
                 place += 1
-                edge += _share(weight, mass, transition, place, k)
-            arrived[k, i] = variance[place // particles, place % particles]
+                edge += _share(weight, mass, transition, order[place], k)
+            arrived[k, i] = variance[order[place] // particles, order[place] % particles]
     return arrived, masses
 
 
@@ -210,6 +241,7 @@ def _share(
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _moved(
     variance: float,
+    together: float,
     bar: np.ndarray,
     law: np.ndarray,
     dt: float,
@@ -217,13 +249,18 @@ def _moved(
     with_range: bool,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """The variance after a bar, and the log likelihood of the bar."""
+    """The variance after a bar, and the log likelihood of the bar.
+
+    ``together`` is the sum of the bar's normal shocks over the root of their number.
+    """
     kappa, theta, xi, rho, drift = law
     move = bar[0]
     summed, leaned, root = 0.0, 0.0, math.sqrt(dt)
-    for _ in range(steps):
+    shocks = rng.standard_normal(steps)
+    shocks += together / math.sqrt(steps) - shocks.mean()
+    for step in range(steps):
         held = max(variance, 0.0)
-        shock = math.sqrt(held) * root * rng.standard_normal()
+        shock = math.sqrt(held) * root * shocks[step]
         variance += kappa * (theta - held) * dt + xi * shock
         summed += held * dt
         leaned += shock
