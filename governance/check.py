@@ -19,6 +19,7 @@ from governance.splits import Fold
 
 if TYPE_CHECKING:
     from governance.scenario import Scenario
+    from governance.trials import Trials
 
 
 class Skip(Exception):  # noqa: N818  (not an error: a reasoned refusal to measure)
@@ -87,6 +88,8 @@ class Context:
     challengers : mapping of name to Subject
         Untrained challengers; fit them on the same windows as the subject.
     scenarios : tuple of Scenario
+    trials : Trials or None
+        What was tried before the model was chosen, where the plan names a register of it.
     """
 
     bars: Bars
@@ -96,6 +99,7 @@ class Context:
     delay_bars: int = 1
     challengers: Mapping[str, Subject] = field(default_factory=dict)
     scenarios: tuple[Scenario, ...] = ()
+    trials: Trials | None = None
     cache: FitCache = field(default_factory=FitCache, repr=False, compare=False)
 
     def rng(self, name: str) -> np.random.Generator:

@@ -32,6 +32,7 @@ from governance.record import (
 )
 from governance.scenario import Scenario
 from governance.store import Measurements, Store, StoredRun
+from governance.trials import Trials
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done and steps in all."""
@@ -46,6 +47,7 @@ class Materials:
     policy: Policy
     challengers: Mapping[str, Subject]
     scenarios: tuple[Scenario, ...]
+    trials: Trials | None = None
 
 
 def validate(
@@ -164,6 +166,7 @@ def _context(plan: Plan, materials: Materials) -> Context:
         delay_bars=plan.trading.delay_bars,
         challengers=materials.challengers,
         scenarios=materials.scenarios,
+        trials=materials.trials,
     )
 
 
@@ -178,6 +181,7 @@ def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> di
         "trading": plan.trading.model_dump(mode="json"),
         "challengers": {k: s.digest for k, s in sorted(materials.challengers.items())},
         "scenarios": {s.name: s.digest for s in materials.scenarios},
+        "trials": None if materials.trials is None else materials.trials.digest,
         "environment": surroundings.model_dump(mode="json"),
     }
 
@@ -246,4 +250,8 @@ def _inputs(plan: Plan, materials: Materials) -> tuple[InputRef, ...]:
         InputRef(role="scenario", name=item.name, digest=item.digest, detail={"kind": item.kind})
         for item in materials.scenarios
     ]
+    if materials.trials is not None:
+        known = materials.trials
+        detail = {"study": known.study, "trials": known.count, "head": known.head}
+        rows.append(InputRef(role="trials", name=known.study, digest=known.digest, detail=detail))
     return tuple(rows)

@@ -74,6 +74,19 @@ class TradingPlan(Document):
     """Bars between decision and execution."""
 
 
+class TrialsPlan(Document):
+    """What was tried before the model was chosen."""
+
+    record: str
+    """Path of the register of trials that the search appended to."""
+    study: str = ""
+    """Of which trials count; all of the register if left out."""
+    sharpe_scores: bool = False
+    """Whether its scores are Sharpe ratios a year."""
+    returns: str | None = None
+    """Path of a CSV file: dates, then one column of returns a trial."""
+
+
 class Plan(Document):
     """Everything that determines a validation."""
 
@@ -85,6 +98,7 @@ class Plan(Document):
     data: DataPlan
     folds: FoldPlan = FoldPlan()
     trading: TradingPlan = TradingPlan()
+    trials: TrialsPlan | None = None
     challengers: tuple[str, ...] = ("buy_and_hold", "volatility_threshold")
     scenarios: tuple[str, ...] | Literal["all"] = "all"
     """Names of shipped scenarios, paths of YAML files, or ``all`` that ship."""

@@ -234,7 +234,7 @@ class ClauseCoverage(Document):
 class InputRef(Document):
     """Something the validation read, by digest."""
 
-    role: Literal["bars", "scenario", "challenger", "plan", "signals", "reference"]
+    role: Literal["bars", "scenario", "challenger", "plan", "trials", "signals", "reference"]
     name: str
     digest: Digest
     detail: dict[str, Scalar] = Field(default_factory=dict)

@@ -20,6 +20,7 @@ from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
 from governance.policy import load_policy
 from governance.scenario import load_scenario, scenario_names
+from governance.trials import Trials, read_trials
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,6 +54,19 @@ def find_challengers(plan: Plan) -> dict[str, Subject]:
     """The plan's challengers by name, untrained."""
     family = "governance.challengers"
     return {name: registry.public_class(family, name)() for name in plan.challengers}
+
+
+def find_trials(plan: Plan, beside: Path) -> Trials | None:
+    """What the plan says was tried before; None if it says nothing."""
+    named = plan.trials
+    if named is None:
+        return None
+    return read_trials(
+        beside / named.record,
+        study=named.study,
+        sharpe_scores=named.sharpe_scores,
+        returns=None if named.returns is None else beside / named.returns,
+    )
 
 
 def load_data(plan: DataPlan, beside: Path) -> Bars:
@@ -147,8 +161,8 @@ def gather(
         registry.module("reports.formats", name)
     names = scenario_names() if plan.scenarios == "all" else plan.scenarios
     scenarios = tuple(load_scenario(name, beside=beside) for name in names)
-    challengers = find_challengers(plan)
+    challengers, trials = find_challengers(plan), find_trials(plan, beside)
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
     subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)
-    return Materials(subject, bars, policy, challengers, scenarios)
+    return Materials(subject, bars, policy, challengers, scenarios, trials)

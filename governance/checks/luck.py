@@ -58,7 +58,7 @@ class Luck:
             "Aronson (2006), Evidence-Based Technical Analysis, chapter 5",
         ),
         metrics=(
-            MetricSpec(name="shift_probability", unit="probability", better="lower",
+            MetricSpec(name="shift_probability", unit="fraction of shifts", better="lower",
                        meaning="Share of shifts with a Sharpe ratio as high as the true one"),
             MetricSpec(name="sharpe_over_shifts", unit="ratio p.a.", better="higher",
                        meaning="Sharpe ratio less the median of the shifts"),
