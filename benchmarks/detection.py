@@ -295,7 +295,7 @@ def _row(label: str, found: Scored, ours: Scored) -> tuple[str | float | None, .
         label,
         round(float(found.areas.mean()), 3),
         _interval(found.areas[drawn].mean(axis=1), 3),
-        None if same else round(float(difference.mean()), 3),
+        None if same else round(float(difference.mean()), 3) + 0.0,
         None if same else _interval(difference[drawn].mean(axis=1), 3),
         *_alarm_cells(found.plain, drawn),
         found.debounced.off_after,
