@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 import finchaos
-from finchaos.cli import backtest, catalogue, console, extract, laboratory, sign, validate
+from finchaos.cli import backtest, catalogue, console, extract, laboratory, selftest, sign, validate
 
 app = typer.Typer(
     name="finchaos",
@@ -46,6 +46,7 @@ for command in (
     laboratory.train,
     extract.extract,
     backtest.backtest,
+    selftest.selftest,
     catalogue.checks,
     catalogue.scenarios,
     catalogue.policies,

@@ -1,0 +1,89 @@
+"""``finchaos selftest``: known defects are planted in sound models, and counted when found."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from finchaos.cli import console
+from finchaos.cli.options import JsonOption
+from finchaos.core.files import write_atomic
+
+
+def selftest(
+    sound: Annotated[int, typer.Option(help="Sound models to validate beside.")] = 100,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kinds of sound models; all by default.")
+    ] = None,
+    defect: Annotated[
+        list[str] | None, typer.Option(help="Defects to plant; all by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first market.")] = 1,
+    out: Annotated[Path, typer.Option(help="File to write the matrix to.")] = Path("selftest.json"),
+    json: JsonOption = False,
+) -> None:
+    """Plant every defect in every kind of sound model, and see which checks find it.
+
+    The exit code is 10 if a defect was missed or a sound model accused.
+    """
+    start = time.perf_counter()
+    with console.reported():
+        from governance.selftest.matrix import DEFECTS, self_test
+        from governance.selftest.sound import KINDS
+
+        kinds = {name: KINDS[name] for name in _chosen("kind", kind, tuple(KINDS))}
+        names = _chosen("defect", defect, tuple(one.name for one in DEFECTS))
+        with console.progress() as say:
+            matrix = self_test(
+                sound=sound,
+                kinds=kinds,
+                defects=[one for one in DEFECTS if one.name in names],
+                seed=seed,
+                progress=say,
+            )
+        found = matrix.summary()
+        write_atomic(out, (_text(found) + "\n").encode())
+    if json:
+        console.print_json(found)
+    else:
+        _print(matrix, str(out), time.perf_counter() - start)
+    raise typer.Exit(10 if matrix.missed or matrix.falsely_accused else 0)
+
+
+def _chosen(what: str, wanted: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    from finchaos.core.errors import UnknownNameError
+
+    unknown = sorted(set(wanted or ()) - set(known))
+    if unknown:
+        raise UnknownNameError(f"no {what} {unknown[0]!r}", expected=f"of {', '.join(known)}")
+    return tuple(name for name in known if not wanted or name in wanted)
+
+
+def _text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=1)
+
+
+def _print(matrix: Any, place: str, seconds: float) -> None:
+    for row in matrix.rows():
+        checks = ", ".join(row["checks"]) or "no check"
+        console.out.print(
+            f"{row['family']:<12}{row['defect']:<26}{row['found']}/{row['planted']}  {checks}",
+            markup=False,
+        )
+    for one in matrix.falsely_accused:
+        accused = ", ".join(one.accused)
+        console.out.print(f"accused     {one.kind}, market {one.seed}: {accused}", markup=False)
+    for label, (share, interval), of in (
+        ("defects found", matrix.found_share, len(matrix.planted)),
+        ("sound models accused", matrix.false_share, len(matrix.sound)),
+    ):
+        console.out.print(
+            f"{label}: {share:.1%} of {of} (95 % interval {interval.low:.1%} to "
+            f"{interval.high:.1%})",
+            markup=False,
+        )
+    console.out.print(f"{place}\n{seconds:.0f} s", markup=False)
