@@ -11,24 +11,31 @@ from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context
+from governance.checks.kill_switch import KillSwitch
 from governance.checks.point_in_time import PointInTime
 from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
 from governance.harness import Progress, measure
 from governance.policy import Policy, load_policy
 from governance.record import Evidence, Interval
-from governance.selftest import answers, look_ahead, repetition
+from governance.selftest import answers, look_ahead, repetition, switches
 from governance.selftest.planted import Defect
 from governance.selftest.sound import KINDS, market
 from governance.splits import anchored_folds
 from governance.statistics.proportion import exact_interval
 
-DEFECTS: tuple[Defect, ...] = (*look_ahead.DEFECTS, *answers.DEFECTS, *repetition.DEFECTS)
+DEFECTS: tuple[Defect, ...] = (
+    *look_ahead.DEFECTS,
+    *answers.DEFECTS,
+    *repetition.DEFECTS,
+    *switches.DEFECTS,
+)
 SEVERE = ("critical", "high")
 CHECKS: tuple[Any, ...] = (
     SignalIntegrity(),
     PointInTime(),
     Reproducibility(),
+    KillSwitch(),
 )
 """Those that judge what a model does with what it is given, whatever the market did to it."""
 
@@ -168,14 +175,19 @@ def self_test(
         raise InputError("a self-test needs sound subjects, kinds and defects")
     say = progress or (lambda stage, done, total: None)
     judge = _Judge()
-    total = len(kinds) * len(defects) + sound
+    fitting = [
+        (kind, make, defect)
+        for kind, make in kinds.items()
+        for defect in defects
+        if defect.fits(make())
+    ]
+    total = len(fitting) + sound
     done = 0
     planted: list[Verdict] = []
-    for kind, make in kinds.items():
-        for defect in defects:
-            say(f"{kind}: {defect.name}", done, total)
-            planted.append(judge.of(kind, defect.name, defect.plant(make()), seed))
-            done += 1
+    for kind, make, defect in fitting:
+        say(f"{kind}: {defect.name}", done, total)
+        planted.append(judge.of(kind, defect.name, defect.plant(make()), seed))
+        done += 1
     unspoilt: list[Verdict] = []
     for kind, number in _spread(tuple(kinds), sound):
         say(f"{kind}: sound, market {number}", done, total)

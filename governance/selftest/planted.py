@@ -50,9 +50,13 @@ class Defect:
     name: str
     family: str
     about: str
-    make: Callable[[], Behaviour]
+    make: Callable[[], Behaviour] = Behaviour
 
-    def plant(self, base: Subject) -> Planted:
+    def fits(self, base: Subject) -> bool:
+        """Whether the subject has what the defect spoils."""
+        return True
+
+    def plant(self, base: Subject) -> Subject:
         """The subject with this defect."""
         return Planted(base, self.name, self.make())
 

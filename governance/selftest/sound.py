@@ -9,6 +9,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.provenance import random_stream
 from finchaos.core.subject import Subject
 from finchaos.markets.simulate.heston import HestonConfig, simulate
+from governance.selftest.volatility_regime import VolatilityRegime
 
 MARKET_BARS = 1200
 
@@ -34,6 +35,7 @@ KINDS: Mapping[str, Callable[[], Subject]] = {
     "hidden_markov": _challenger("hidden_markov"),
     "jump_model": _challenger("jump_model"),
     "classifier": _classifier,
+    "volatility_regime": VolatilityRegime,
 }
 """Untrained sound subjects by kind."""
 

@@ -11,10 +11,10 @@ from governance.harness import Materials, measure
 from governance.plan import DataPlan, FoldPlan, Plan, SubjectPlan, TradingPlan
 from governance.policy import load_policy
 from governance.record import CheckCard, MetricSpec
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from governance.store import Store
 from tests.planted.markets import regime_switching_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 
 def card(*requires: str) -> CheckCard:

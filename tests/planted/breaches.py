@@ -9,7 +9,7 @@ import numpy as np
 
 from finchaos.core.bars import Bars
 from finchaos.core.signals import Signals
-from tests.planted.volatility_regime import VolatilityRegime
+from governance.selftest.volatility_regime import VolatilityRegime
 
 
 def _altered(signals: Signals, row: int, **values: Any) -> Signals:

@@ -12,7 +12,7 @@ import numpy as np
 from finchaos.core.bars import Bars
 from finchaos.core.files import write_atomic
 from finchaos.core.signals import Signals
-from tests.planted.volatility_regime import Fitted, VolatilityRegime, VolatilityStream
+from governance.selftest.volatility_regime import Fitted, VolatilityRegime, VolatilityStream
 
 
 class UnseededFit(VolatilityRegime):

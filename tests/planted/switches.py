@@ -11,7 +11,7 @@ import pandas as pd
 from finchaos.core.bars import BAR_FIELDS, Bar
 from finchaos.core.errors import InputError
 from finchaos.core.signals import Signal
-from tests.planted.volatility_regime import VolatilityRegime, VolatilityStream
+from governance.selftest.volatility_regime import VolatilityRegime, VolatilityStream
 
 
 def _readable(bar: Bar) -> bool:

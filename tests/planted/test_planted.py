@@ -8,8 +8,8 @@ import pytest
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.observe import observe
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted.markets import labels, regime_switching_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 
 def test_same_seed_same_market_and_prefix_is_stable() -> None:

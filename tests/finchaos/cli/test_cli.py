@@ -21,7 +21,7 @@ seed: 3
 policy: baseline
 subject:
   adapter: function
-  params: {target: "tests.planted.volatility_regime:VolatilityRegime", returns: subject}
+  params: {target: "governance.selftest.volatility_regime:VolatilityRegime", returns: subject}
 data: {source: bars.csv, symbol: SIM}
 folds: {count: 2, first_test: 0.5, gap_bars: 5}
 challengers: [buy_and_hold]

@@ -11,9 +11,9 @@ from finchaos.live.engine import GuardRules
 from finchaos.live.journal import read_journal
 from finchaos.live.session import JOURNAL, Rules
 from finchaos.subjects.mamba_regime import MambaRegime
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.finchaos.subjects.small import market, trained
 from tests.planted.markets import regime_switching_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 START = 300
 HISTORY = 440

@@ -140,13 +140,13 @@ def test_an_edited_file_is_read_anew(source: Path) -> None:
 
 def test_target_names_an_installed_module() -> None:
     subject = build(
-        {"target": "tests.planted.volatility_regime:VolatilityRegime", "returns": "subject"},
+        {"target": "governance.selftest.volatility_regime:VolatilityRegime", "returns": "subject"},
         seed=1,
     )
     assert subject.card.name == "volatility-regime"
     tuned = build(
         {
-            "target": "tests.planted.volatility_regime:VolatilityRegime",
+            "target": "governance.selftest.volatility_regime:VolatilityRegime",
             "returns": "subject",
             "arguments": {"debounce_bars": 1},
         },
@@ -192,7 +192,7 @@ def test_parameters_are_strict(params: dict[str, Any], message: str) -> None:
         ({"target": "tests.planted.markets:CALM", "returns": "subject"}, "neither a Subject"),
         (
             {
-                "target": "tests.planted.volatility_regime:VolatilityRegime",
+                "target": "governance.selftest.volatility_regime:VolatilityRegime",
                 "returns": "subject",
                 "owner": "Desk",
             },

@@ -20,10 +20,10 @@ from governance.checks.walk_forward import WalkForward
 from governance.harness import measure as run_check
 from governance.observe import observe
 from governance.record import CheckCard, Evidence, MetricSpec
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 
 @dataclass(frozen=True)

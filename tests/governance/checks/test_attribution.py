@@ -17,10 +17,10 @@ from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability
 from governance.check import Skip
 from governance.checks.attribution import Attribution, TorchNetwork
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted.differentiable import CARD, FEATURES, DifferentiableRegime
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 BARS = regime_switching_bars(3, 1100)
 CHECK = Attribution(windows=40, compared_windows=20, length=48, steps=24, copies=2)

@@ -14,12 +14,12 @@ from finchaos.core.errors import InputError, SubjectFault
 from finchaos.core.subject import Capability, Memory
 from governance.checks.attribution import Attribution
 from governance.record import Exhibit
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.statistics.model_memory import MEMORY_METRICS, bars_holding
 from tests.planted.differentiable import DifferentiableRegime
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
 from tests.planted.remembering import LOOKBACK, Remembering
-from tests.planted.volatility_regime import VolatilityRegime
 
 BARS = regime_switching_bars(3, 1100)
 LENGTH = 48

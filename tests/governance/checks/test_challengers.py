@@ -16,11 +16,11 @@ from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context, Skip
 from governance.checks.challengers import Challengers
 from governance.checks.walk_forward import WalkForward
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from tests.planted.markets import labels, regime_switching_bars
 from tests.planted.measurements import measure
 from tests.planted.skill import Scripted, coin_flips, memoryless_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = Challengers(draws=300)
 

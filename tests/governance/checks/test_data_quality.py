@@ -17,9 +17,9 @@ from finchaos.markets.sessions import session_closes
 from finchaos.markets.simulate.heston import HestonConfig, simulate
 from governance.checks.data_quality import COUNTS, SHARES, DataQuality
 from governance.record import Exhibit
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 N = 700
 PRICES = ("open", "high", "low", "close")

@@ -14,10 +14,10 @@ from finchaos.core.subject import Capability
 from finchaos.features.schema import load_schema
 from governance.check import Skip
 from governance.checks.drift import Drift
+from governance.selftest.volatility_regime import CARD, VolatilityRegime
 from governance.statistics.two_sample import DISTANCES, distances
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
-from tests.planted.volatility_regime import CARD, VolatilityRegime
 
 CHECK = Drift(draws=200)
 FIRST_TEST = 2000

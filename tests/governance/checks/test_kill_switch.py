@@ -8,11 +8,11 @@ from finchaos.core.bars import Bars
 from governance.check import Context
 from governance.checks.kill_switch import KillSwitch
 from governance.faults import FAULTS
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import switches
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
 from tests.planted.switches import WithSwitch
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = KillSwitch(starts=2, history_bars=60, clean_bars=40)
 LASTING = ("silent_feed", "time_gap")

@@ -14,10 +14,10 @@ from governance.alterations import ALTERATIONS
 from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context
 from governance.checks.point_in_time import PointInTime
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import leaks
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import context_of, measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = PointInTime()
 

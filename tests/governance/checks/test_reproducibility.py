@@ -14,10 +14,10 @@ from finchaos.core.bars import Bars
 from finchaos.core.subject import Capability
 from governance.check import Context
 from governance.checks.reproducibility import Reproducibility
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import irreproducible
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import context_of, measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = Reproducibility(refit_bars=350, stream_bars=120, history_bars=200)
 WAYS = ("repeat", "refit", "stream", "reload")

@@ -7,10 +7,10 @@ import pytest
 from finchaos.core.bars import Bars
 from governance.check import Context
 from governance.checks.signal_integrity import SignalIntegrity
+from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import breaches
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import context_of, measure
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = SignalIntegrity(histories=3)
 CHANGES = ("changed_inputs", "changed_digests")

@@ -20,10 +20,10 @@ from governance.checks.stress import Stress
 from governance.harness import measure
 from governance.policy import load_policy
 from governance.scenario import load_scenario, load_scenarios
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from governance.unseen_model import unseen_model
 from tests.planted.markets import regime_switching_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 LEVEL = {
     "august_2015",

@@ -14,13 +14,13 @@ from finchaos.core.subject import Capability
 from governance.challengers.buy_and_hold import BuyAndHold
 from governance.check import Context
 from governance.checks.walk_forward import PER_FOLD, WalkForward
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from governance.statistics import out_of_sample as stitched
 from governance.statistics.accounting import profit_and_loss
 from tests.planted.markets import labels, regime_switching_bars
 from tests.planted.measurements import Measured, measure
 from tests.planted.skill import Scripted, bars_of, coin_flips, memoryless_bars, seer
-from tests.planted.volatility_regime import VolatilityRegime
 
 CHECK = WalkForward(draws=200)
 

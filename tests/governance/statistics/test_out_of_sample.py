@@ -10,12 +10,12 @@ import pytest
 from finchaos.core.bars import Bars
 from finchaos.core.signals import Signals
 from governance.check import Context, Skip
+from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from governance.statistics.accounting import profit_and_loss
 from governance.statistics.out_of_sample import join_signals, out_of_sample
 from tests.planted.markets import regime_switching_bars
 from tests.planted.skill import Scripted, bars_of, memoryless_bars
-from tests.planted.volatility_regime import VolatilityRegime
 
 
 @dataclass(frozen=True, eq=False)

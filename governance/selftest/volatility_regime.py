@@ -1,4 +1,4 @@
-"""A small sound subject that can all but explain itself: the null of the checks' tests."""
+"""A small sound subject that can all but explain itself: what defects are planted in."""
 
 from __future__ import annotations
 
