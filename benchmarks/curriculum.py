@@ -178,5 +178,5 @@ def _cells(found: np.ndarray) -> tuple[str | float, ...]:
     half = student.ppf(0.975, len(found) - 1) * found.std(axis=0, ddof=1) / np.sqrt(len(found))
     cells: list[str | float] = []
     for middle, width in zip(mean, half, strict=True):
-        cells += [round(float(middle), 3), f"{middle - width:.3f} to {middle + width:.3f}"]
+        cells += [round(float(middle), 3) + 0.0, f"{middle - width:.3f} to {middle + width:.3f}"]
     return tuple(cells)
