@@ -68,3 +68,12 @@ def test_a_table_of_ways_to_teach(monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = table.column("tracking of v")
     difference = table.rows[4][1]
     assert difference == pytest.approx(tracking[2] - tracking[0], abs=2e-3)
+
+
+def test_the_baseline_stops_early_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"SEEDS": (1, 2), "FEWER_STEPS": (2, 4), "PATHS": 4, "BARS": 1200}
+    for name, value in small.items():
+        monkeypatch.setattr(curriculum, name, value)
+    (table,) = curriculum.real_alone(Options()).tables
+    assert len(table.rows) == 2
+    assert all(0.0 < float(area) < 1.0 for area in table.column("AUC of the regime"))
