@@ -10,6 +10,7 @@ import typer
 
 from finchaos.cli import console
 from finchaos.cli.folder import Output
+from finchaos.cli.laboratory import kept_facts
 from finchaos.cli.options import JsonOption, PlanArgument
 
 SHOWN = ("sharpe", "max_drawdown", "turnover_per_year", "false_alarms_per_year",
@@ -75,7 +76,7 @@ def _subject_plan(plan: Any, model: Path | None) -> Any:
 
     if model is None:
         return plan.subject
-    return SubjectPlan(model=plan.subject.model or "mamba_regime", checkpoint=str(model.resolve()))
+    return SubjectPlan(model=kept_facts(model)["model"], checkpoint=str(model.resolve()))
 
 
 def _context(plan: Any, bars: Any) -> Any:
@@ -146,8 +147,9 @@ def _pictures(tested: Any, exhibits: list[Any]) -> list[Any]:
             signals.position,
             signals.tripped,
             title="Confidence and exposure",
-            caption="Above, the debounced probability that the market is calm; below, the fraction "
-            "of capital decided at each close and held later by the delay that the plan states.",
+            caption="Above, the probability that the market is calm, before debouncing; below, the "
+            "fraction of capital decided at each close and held later by the delay that the plan "
+            "states.",
         ),
     ]
     seen = _falls_seen(tested)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ import typer
 
 from finchaos.cli import console
 from finchaos.cli.folder import Output
-from finchaos.cli.laboratory import RECORD
+from finchaos.cli.laboratory import kept_facts
 from finchaos.cli.options import JsonOption, PlanArgument
 from finchaos.core.errors import InputError
 
@@ -38,18 +38,19 @@ def extract(
     """
     start = time.perf_counter()
     with console.reported():
+        import pandas as pd
+
         from finchaos.cli.assemble import find_plan, load_data
         from finchaos.core import registry
         from finchaos.core.subject import Capability
 
         wanted, beside = find_plan(plan)
         output = Output(out)
-        subject = registry.module("finchaos.subjects", wanted.subject.model or "mamba_regime").load(
-            model
-        )
+        facts = kept_facts(model)
+        subject = registry.module("finchaos.subjects", facts["model"]).load(model)
         truth = None
         if simulated is None:
-            bars, until = load_data(wanted.data, beside), _trained_until(model)
+            bars, until = load_data(wanted.data, beside), pd.Timestamp(facts["trained_until"])
         else:
             bars, truth = _simulated(simulated, rows)
             until = bars.index[len(bars) // 2]
@@ -69,23 +70,8 @@ def extract(
         console.print_json({"folder": str(out), "seconds": time.perf_counter() - start, **shown})
         return
     for name, value in shown.items():
-        said = f"{value:.4g}" if isinstance(value, float) else str(value)
-        console.out.print(f"{name.replace('_', ' '):<28} {said}", markup=False)
+        console.out.print(f"{name.replace('_', ' '):<28} {_said(value)}", markup=False)
     console.out.print(f"{output.page}\n{time.perf_counter() - start:.0f} s", markup=False)
-
-
-def _trained_until(model: Path) -> Any:
-    import pandas as pd
-
-    try:
-        facts = json_format.loads((model / RECORD).read_text(encoding="utf-8"))
-        return pd.Timestamp(facts["trained_until"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{model} does not say what it was trained on",
-            expected=f"a file {RECORD} with trained_until, as 'finchaos train' writes it",
-            got=str(error),
-        ) from error
 
 
 def _simulated(path: Path, rows: int) -> tuple[Any, Any]:
@@ -140,14 +126,25 @@ def _detection(found: Any, stressed: Any, bars_per_year: float) -> dict[str, Any
         "true_stressed_share": float(stressed.mean()),
         "spells": score.spells,
         "detected": score.detected,
-        "median_delay_bars": score.median_delay,
-        "false_onsets_per_year": score.false_onsets_per_year,
-        "balanced_accuracy": score.balanced_accuracy,
-        "delays": [None if delay == float("inf") else delay for delay in score.delays],
+        "median_delay_bars": _or_none(score.median_delay),
+        "false_onsets_per_year": _or_none(score.false_onsets_per_year),
+        "balanced_accuracy": _or_none(score.balanced_accuracy),
+        "delays": [_or_none(delay) for delay in score.delays.tolist()],
     }
-    if found.signals.stress_probability is not None:
+    if found.signals.stress_probability is not None and 0 < stressed.sum() < len(stressed):
         said["auc"] = auc(found.signals.stress_probability, stressed)
     return said
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no infinity: more than half of the spells were missed, or there were none."""
+    return value if math.isfinite(value) else None
 
 
 def _write(
@@ -166,7 +163,7 @@ def _write(
         pictures=_pictures(subject, bars, found, summary),
         columns=("measure", "value"),
         rows=[
-            (name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+            (name.replace("_", " "), _said(value))
             for name, value in summary.items()
             if not isinstance(value, list) and name not in ("model", "bars")
         ],
@@ -216,8 +213,8 @@ def _pictures(subject: Any, bars: Any, found: Any, summary: dict[str, Any]) -> l
             signals.position,
             signals.tripped,
             title="Confidence and exposure",
-            caption="Above, the debounced probability that the market is calm; below, the fraction "
-            "of capital wanted at each close.",
+            caption="Above, the probability that the market is calm, before debouncing; below, the "
+            "fraction of capital wanted at each close.",
         ),
     ]
     if "delays" in summary:

@@ -138,6 +138,25 @@ def keep(subject: Any, folder: Path, facts: dict[str, Any]) -> None:
         made.rename(folder)
 
 
+def kept_facts(folder: Path) -> dict[str, Any]:
+    """What was written beside a kept model.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it does not say what it is.
+    """
+    try:
+        facts = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {"model": str(facts["model"]), "trained_until": str(facts["trained_until"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} does not say what model it holds and what it was trained on",
+            expected=f"a file {RECORD}, as 'finchaos train' writes it",
+            got=str(error),
+        ) from error
+
+
 def refuse_existing(place: Path) -> None:
     """Nothing is written over.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import finchaos
-from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context
@@ -201,13 +200,12 @@ class _Judge:
 
     def __init__(self) -> None:
         self._policy: Policy = load_policy("baseline")
-        self._markets: dict[int, Bars] = {}
 
     def of(self, kind: str, defect: str, subject: Subject, seed: int) -> Verdict:
-        bars = self._markets.setdefault(seed, market(seed))
+        bars = market(seed)
         folds = anchored_folds(len(bars), first_test=len(bars) // 2, count=2, gap=5)
-        # What is handed out may be written to by a defect: every subject gets bars of its own.
-        context = Context(bars=bars.rows(), folds=folds, seed=seed)
+        # A defect may write to what it is given: every subject gets bars of its own.
+        context = Context(bars=bars, folds=folds, seed=seed)
         evidence: list[Evidence] = []
         for check in CHECKS:
             evidence += measure(check, subject, context).evidence
