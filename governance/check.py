@@ -13,7 +13,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.provenance import random_stream
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Subject
-from governance.observe import observe
+from governance.fits import FitCache
 from governance.record import CheckCard, Evidence, Exhibit, Interval, Residual, Scalar, Window
 from governance.splits import Fold
 
@@ -44,28 +44,6 @@ class Check(Protocol):
             If there is nothing to measure; any other exception is recorded as errored.
         """
         ...
-
-
-class FitCache:
-    """Trained subjects of one run by what they were trained on, so that no fit is repeated."""
-
-    def __init__(self) -> None:
-        self._fitted: dict[tuple[str, str, int], Subject] = {}
-        self._signals: dict[tuple[str, str], Signals] = {}
-
-    def fit(self, subject: Subject, bars: Bars, seed: int) -> Subject:
-        """``subject.fit(bars, seed=seed)``, remembered by content."""
-        key = (subject.digest, bars.digest, seed)
-        if key not in self._fitted:
-            self._fitted[key] = subject.fit(bars, seed=seed)
-        return self._fitted[key]
-
-    def signals(self, subject: Subject, bars: Bars) -> Signals:
-        """Observed signals, remembered by content."""
-        key = (subject.digest, bars.digest)
-        if key not in self._signals:
-            self._signals[key] = observe(subject, bars)
-        return self._signals[key]
 
 
 @dataclass(frozen=True)

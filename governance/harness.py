@@ -7,35 +7,25 @@ from __future__ import annotations
 
 import platform
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finchaos.core.bars import Bars
-from finchaos.core.errors import FinchaosError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Subject
-from governance.check import Context, Skip, not_measured, parameters
+from governance.check import Context, parameters
+from governance.course import Course
+from governance.course import Progress as Progress
 from governance.environment import environment, source_digest
+from governance.isolation import Budget, Done, measure_apart
+from governance.measuring import measure
 from governance.plan import Plan
 from governance.policy import Judgement, Policy
-from governance.record import (
-    Environment,
-    Evidence,
-    Exhibit,
-    ExhibitRef,
-    InputRef,
-    Run,
-    SubjectRef,
-)
+from governance.record import Environment, Evidence, Exhibit, ExhibitRef, InputRef, Run, SubjectRef
 from governance.scenario import Scenario
 from governance.store import Measurements, Store, StoredRun
 from governance.trials import Trials
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,7 @@ def validate(
     progress: Progress | None = None,
     *,
     fresh: bool = False,
+    workers: int = 0,
 ) -> StoredRun:
     """Measure, judge and seal.
 
@@ -73,6 +64,9 @@ def validate(
     progress : callable, optional
     fresh : bool
         Measure everything anew.
+    workers : int
+        Checks at a time, each in a process of its own and within the plan's limits. With 0 they
+        run one after another in this process, where nothing stops a model that hangs.
 
     Raises
     ------
@@ -81,15 +75,75 @@ def validate(
     """
     say = progress or (lambda stage, done, total: None)
     checks = plan.make_checks()
-    context = _context(plan, materials)
     surroundings = environment(plan.seed, materials.subject)
+    keys = _keys(checks, plan, materials, surroundings)
+    kept = {} if fresh else _remembered(keys, store)
+    missing = [number for number in range(len(checks)) if number not in kept]
+    course = Course([check.card.name for check in checks], store.seconds(), max(workers, 1), say)
+    seconds, printed = {check.card.name: 0.0 for check in checks}, {}
+    for done in _measured(checks, missing, plan, materials, workers, course):
+        kept[done.number] = done.measurements
+        if all(item.status != "errored" for item in done.measurements.evidence):
+            store.remember(keys[done.number], done.measurements)
+        name = checks[done.number].card.name
+        seconds[name] = round(done.seconds, 3)
+        if done.printed:
+            printed[name] = done.printed
+    say("judge and seal", len(checks), len(checks))
+    taken = [kept[number] for number in range(len(checks))]
+    evidence = tuple(item for part in taken for item in part.evidence)
+    exhibits = tuple(item for part in taken for item in part.exhibits)
+    run = _seal(plan, materials, surroundings, checks, evidence, exhibits)
+    timings = {
+        "seconds": seconds,
+        "printed": printed,
+        "host": platform.platform(),
+        "machine": platform.machine(),
+    }
+    return store.put(run, exhibits, timings)
+
+
+def _measured(
+    checks: Sequence[Any],
+    missing: Sequence[int],
+    plan: Plan,
+    materials: Materials,
+    workers: int,
+    course: Course,
+) -> Iterator[Done]:
+    """Measure the missing checks, here or apart; yield each as it ends."""
+    context = _context(plan, materials)
+    course.skip(set(range(len(checks))) - set(missing))
+    if workers < 1:
+        for number in missing:
+            course.started(number)
+            start = time.perf_counter()
+            found = measure(checks[number], materials.subject, context)
+            course.ended(number)
+            yield Done(number, found, time.perf_counter() - start, "")
+        return
+    budget = Budget(plan.limits.seconds_per_check, plan.limits.memory_mb)
+    # The longest first, as far as is known, so that none is left alone at the end.
+    order = sorted(missing, key=lambda number: -course.expected(number))
+    for done in measure_apart(
+        [checks[number] for number in order],
+        materials.subject,
+        context,
+        workers=workers,
+        budget=budget,
+        started=lambda place: course.started(order[place]),
+    ):
+        course.ended(order[done.number])
+        yield replace(done, number=order[done.number])
+
+
+def _keys(
+    checks: Sequence[Any], plan: Plan, materials: Materials, surroundings: Environment
+) -> list[str]:
+    """Under what each check's measurements are remembered."""
     base = _base_key(plan, materials, surroundings)
-    taken: list[Measurements] = []
-    seconds: dict[str, float] = {}
-    for done, check in enumerate(checks):
-        say(check.card.name, done, len(checks))
-        start = time.perf_counter()
-        key = digest(
+    return [
+        digest(
             {
                 **base,
                 "check": check.card.name,
@@ -97,64 +151,13 @@ def validate(
                 "params": parameters(check),
             }
         )
-        found = None if fresh else store.remembered(key)
-        if found is None:
-            found = measure(check, materials.subject, context)
-            if all(item.status != "errored" for item in found.evidence):
-                store.remember(key, found)
-        taken.append(found)
-        seconds[check.card.name] = round(time.perf_counter() - start, 3)
-    say("judge and seal", len(checks), len(checks))
-    evidence = tuple(item for part in taken for item in part.evidence)
-    exhibits = tuple(item for part in taken for item in part.exhibits)
-    run = _seal(plan, materials, surroundings, checks, evidence, exhibits)
-    timings = {"seconds": seconds, "host": platform.platform(), "machine": platform.machine()}
-    return store.put(run, exhibits, timings)
+        for check in checks
+    ]
 
 
-def measure(check: Any, subject: Subject, context: Context) -> Measurements:
-    """Run one check; whatever it could not measure is recorded with the reason."""
-    evidence: list[Evidence] = []
-    exhibits: list[Exhibit] = []
-    reason, errored = _missing_capabilities(check, subject), False
-    if not reason:
-        try:
-            for item in check.measure(subject, context):
-                if isinstance(item, Evidence):
-                    _refuse_repetition(item, evidence)
-                    evidence.append(item)
-                else:
-                    exhibits.append(item)
-        except Skip as skip:
-            reason = str(skip)
-        except FinchaosError as error:
-            reason, errored = str(error), True
-        except (Exception, SystemExit) as error:  # recorded; nothing a model does stops the run
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            reason, errored = f"{type(error).__name__}: {error} ({where})", True
-    if reason:
-        have = {item.metric for item in evidence}
-        evidence += [
-            not_measured(
-                check, spec.name, reason, window=context.out_of_sample_window, errored=errored
-            )
-            for spec in check.card.metrics
-            if spec.name not in have
-        ]
-    return Measurements(evidence=tuple(evidence), exhibits=tuple(exhibits))
-
-
-def _refuse_repetition(item: Evidence, evidence: Sequence[Evidence]) -> None:
-    if any(item.key == other.key for other in evidence):
-        raise ValueError(f"{item.check} measured {item.metric} twice for {item.slice}")
-
-
-def _missing_capabilities(check: Any, subject: Subject) -> str:
-    if "model" in check.card.requires and subject.card.predictions_only:
-        return "signals recorded beforehand cannot answer other bars: this needs the model"
-    missing = sorted(set(check.card.requires) - {"model", *map(str, subject.capabilities)})
-    return f"the subject does not declare: {', '.join(missing)}" if missing else ""
+def _remembered(keys: Sequence[str], store: Store) -> dict[int, Measurements]:
+    found = {number: store.remembered(key) for number, key in enumerate(keys)}
+    return {number: kept for number, kept in found.items() if kept is not None}
 
 
 def _context(plan: Plan, materials: Materials) -> Context:

@@ -87,6 +87,14 @@ class TrialsPlan(Document):
     """Path of a CSV file: dates, then one column of returns a trial."""
 
 
+class LimitsPlan(Document):
+    """What one check may use before it is killed and recorded as errored."""
+
+    seconds_per_check: float = Field(default=900.0, gt=0)
+    memory_mb: float = Field(default=8192.0, gt=0)
+    """Resident memory of its process and those that it started."""
+
+
 class Plan(Document):
     """Everything that determines a validation."""
 
@@ -104,6 +112,7 @@ class Plan(Document):
     """Names of shipped scenarios, paths of YAML files, or ``all`` that ship."""
     checks: dict[str, dict[str, Scalar]] | Literal["all"] = "all"
     """Check names with their parameters, ``{}`` for defaults; or ``all``."""
+    limits: LimitsPlan = LimitsPlan()
     formats: tuple[str, ...] = ("html", "pdf", "json", "junit", "markdown")
 
     @field_validator("challengers", "scenarios", "formats")

@@ -26,7 +26,7 @@ from typing import Any
 
 from finchaos.core.errors import InputError, IntegrityError
 from finchaos.core.files import sync_directory, write_atomic, write_synced
-from finchaos.core.provenance import canonical_json, sha256
+from finchaos.core.provenance import canonical_json, parse_json, sha256
 from governance.record import Digest, Evidence, Exhibit, Record, Run
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
@@ -119,6 +119,18 @@ class Store:
                 remedy=f"runs there: {', '.join(d[:12] for d in known) or 'none'}",
             )
         return fits[0]
+
+    def seconds(self) -> dict[str, float]:
+        """What each check took in the run validated last; empty if there is none.
+
+        What cannot be read is worth no error: it only tells how long things may take.
+        """
+        try:
+            last = (self.root / LATEST).read_text(encoding="ascii").strip()
+            facts = parse_json((self.folder(last) / "timings.json").read_bytes())
+            return {str(name): float(value) for name, value in facts["seconds"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
     def put(self, run: Run, exhibits: Iterable[Exhibit], timings: Mapping[str, Any]) -> StoredRun:
         """Write a run; if it exists already, it is verified and left as it is."""

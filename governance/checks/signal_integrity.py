@@ -15,6 +15,7 @@ from finchaos.core.subject import Capability, Subject
 from governance.check import Context, measured, not_measured
 from governance.observe import digest_now, violations
 from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec, Window
+from governance.watched import Watch, watched
 
 _PROMISED = (
     (Capability.REGIMES, "regime"),
@@ -42,7 +43,7 @@ class SignalIntegrity:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="signal_integrity",
-        version=1,
+        version=2,
         title="Integrity of signals",
         question="Does the model answer every bar with one usable position within its limits?",
         pillar="conceptual_soundness",
@@ -55,6 +56,8 @@ class SignalIntegrity:
         limitations=(
             "Counts what this sample provokes; other inputs may provoke more.",
             "Says nothing about whether a position is sensible.",
+            "Attempts at the network and processes are counted while the model answers, not while "
+            "it trains, and only those that the interpreter knows of.",
         ),
         requires=(),
         metrics=(
@@ -73,6 +76,8 @@ class SignalIntegrity:
             _count("unstable_fields", "Fields present in some runs and absent in others", "fields"),
             _count("changed_inputs", "Runs in which the model changed the bars it read", "runs"),
             _count("changed_digests", "Runs in which the model's own digest changed", "runs"),
+            _count("network_attempts", "Attempts to reach the network; all refused", "attempts"),
+            _count("started_processes", "Processes that the model started", "processes"),
         ),
     )
 
@@ -91,6 +96,8 @@ class SignalIntegrity:
         changes = {
             "changed_inputs": sum(run.changed_input for run in runs),
             "changed_digests": sum(run.changed_digest for run in runs),
+            "network_attempts": sum(len(run.seen.network) for run in runs),
+            "started_processes": sum(len(run.seen.processes) for run in runs),
         }
         if not answered:
             yield from self._nothing_but_failures(len(failures), failures[0], window, changes)
@@ -160,13 +167,15 @@ class _Run:
     failure: str
     changed_input: bool
     changed_digest: bool
+    seen: Watch
 
 
 def _run(subject: Subject, bars: Bars) -> _Run:
     before, own = bars.digest, subject.digest
     answer: Any = None
     try:
-        answer = subject.signals(bars)
+        with watched() as seen:
+            answer = subject.signals(bars)
         failure = "" if isinstance(answer, Signals) else f"returned {type(answer).__name__}"
     except (Exception, SystemExit) as error:  # the model's failure is what is being measured
         failure = _text(error)
@@ -179,6 +188,7 @@ def _run(subject: Subject, bars: Bars) -> _Run:
         failure=failure,
         changed_input=_was_changed(bars, before),
         changed_digest=subject.digest != own,
+        seen=seen,
     )
 
 

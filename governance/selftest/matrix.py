@@ -14,7 +14,8 @@ from governance.checks.kill_switch import KillSwitch
 from governance.checks.point_in_time import PointInTime
 from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
-from governance.harness import Progress, measure
+from governance.course import Progress
+from governance.measuring import measure
 from governance.policy import Policy, load_policy
 from governance.record import Evidence, Interval
 from governance.selftest import answers, look_ahead, repetition, switches

@@ -7,7 +7,8 @@ from finchaos.core.subject import Capability
 from governance import environment, harness
 from governance.challengers.buy_and_hold import BuyAndHold
 from governance.check import Context, Skip, measured
-from governance.harness import Materials, measure
+from governance.harness import Materials
+from governance.measuring import measure
 from governance.plan import DataPlan, FoldPlan, Plan, SubjectPlan, TradingPlan
 from governance.policy import load_policy
 from governance.record import CheckCard, MetricSpec

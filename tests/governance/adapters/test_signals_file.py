@@ -17,7 +17,7 @@ from finchaos.core.subject import Capability, Subject
 from governance.adapters.signals_file import PREDICTIONS_ONLY, UNBOUND, build
 from governance.check import Context, measured
 from governance.checks.walk_forward import WalkForward
-from governance.harness import measure as run_check
+from governance.measuring import measure as run_check
 from governance.observe import observe
 from governance.record import CheckCard, Evidence, MetricSpec
 from governance.selftest.volatility_regime import VolatilityRegime

@@ -17,7 +17,7 @@ from governance.challengers.buy_and_hold import BuyAndHold
 from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context
 from governance.checks.stress import Stress
-from governance.harness import measure
+from governance.measuring import measure
 from governance.policy import load_policy
 from governance.scenario import load_scenario, load_scenarios
 from governance.selftest.volatility_regime import VolatilityRegime

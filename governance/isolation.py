@@ -1,0 +1,230 @@
+"""Checks in processes of their own, several at a time, each within a budget.
+
+A model that hangs, dies, eats all memory, prints or forks takes one check with it and nothing
+else. Which check runs when, and beside which, changes no number: every process starts from the
+same subject and context, and results are put in the order of the plan.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from finchaos.core.errors import InputError, IntegrityError
+from finchaos.core.subject import Subject
+from governance import worker
+from governance.check import Context, not_measured
+from governance.store import Measurements
+
+POLL_SECONDS = 0.2
+LAST_WORDS = 4000
+"""Characters kept of what a check printed."""
+_PRELOADED = ("torch", "numba", "pandas", "scipy.stats", "sklearn", "arch")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one check may use.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall time, waiting for a fit that another check makes included.
+    memory_mb : float
+        Resident memory of the process and those it started, where the system tells it (Linux).
+    """
+
+    seconds: float = 900.0
+    memory_mb: float = 8192.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A check that has ended.
+
+    Attributes
+    ----------
+    number : int
+        Place in the sequence of checks.
+    measurements : Measurements
+    seconds : float
+    printed : str
+        The end of what it printed.
+    """
+
+    number: int
+    measurements: Measurements
+    seconds: float
+    printed: str
+
+
+@dataclass
+class _Running:
+    number: int
+    process: ForkServerProcess
+    answer: connection.Connection
+    printed: Path
+    since: float
+
+
+def measure_apart(
+    checks: Sequence[Any],
+    subject: Subject,
+    context: Context,
+    *,
+    workers: int,
+    budget: Budget,
+    started: Callable[[int], None] = lambda number: None,
+) -> Iterator[Done]:
+    """Run every check in a process of its own; yield each as it ends, in whatever order.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+    subject : Subject
+    context : Context
+    workers : int
+        How many run at a time.
+    budget : Budget
+        A check that exceeds it is killed, with all that it started, and recorded as errored.
+    started : callable
+        Told the number of every check that begins.
+
+    Raises
+    ------
+    InputError
+        If the subject cannot be sent to another process.
+    """
+    with tempfile.TemporaryDirectory(prefix="finchaos-checks-") as folder:
+        place = Path(folder)
+        (place / "fits").mkdir()
+        _send(subject, context, place)
+        making = multiprocessing.get_context("forkserver")
+        # What is loaded here will be needed there: load it once and not for every check.
+        making.set_forkserver_preload([name for name in _PRELOADED if name in sys.modules])
+        waiting = list(range(len(checks)))
+        running: list[_Running] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    number = waiting.pop(0)
+                    started(number)
+                    running.append(_start(making, number, checks[number], place))
+                connection.wait([one.answer for one in running], timeout=POLL_SECONDS)
+                for one in list(running):
+                    found = _outcome(one, checks[one.number], context, budget)
+                    if found is not None:
+                        running.remove(one)
+                        yield Done(one.number, found, time.monotonic() - one.since, _words(one))
+        finally:
+            for one in running:
+                _end(one)
+
+
+def _send(subject: Subject, context: Context, place: Path) -> None:
+    try:
+        content = pickle.dumps(worker.Payload(subject, context))
+    except Exception as error:  # pickling raises whatever the subject's class does
+        raise InputError(
+            f"{subject.card.name} cannot be sent to another process",
+            expected="a subject that can be pickled: classes and functions of a module or file",
+            got=f"{type(error).__name__}: {error}",
+            remedy="mend it, or use --workers 0, which gives up budgets and protection",
+        ) from error
+    (place / "payload").write_bytes(content)
+
+
+def _start(making: Any, number: int, check: Any, place: Path) -> _Running:
+    reader, writer = making.Pipe(duplex=False)
+    printed = place / f"printed-{number}"
+    process = making.Process(
+        target=worker.run,
+        args=(writer, place, worker.loaded_files(), check, printed),
+        name=check.card.name,
+    )
+    process.start()
+    writer.close()  # so that the end of the process is the end of the pipe
+    return _Running(number, process, reader, printed, time.monotonic())
+
+
+def _outcome(one: _Running, check: Any, context: Context, budget: Budget) -> Measurements | None:
+    """What a check ended with, or None while it goes on."""
+    if one.answer.poll():
+        try:
+            found = Measurements.from_json(one.answer.recv_bytes())
+        except (EOFError, OSError):
+            one.process.join(POLL_SECONDS)
+            return _lost(check, context, _how_it_died(one), one)
+        except IntegrityError as error:
+            return _lost(check, context, f"the answer is not one of a check: {error}", one)
+        _end(one)
+        return found
+    if time.monotonic() - one.since > budget.seconds:
+        return _lost(
+            check, context, f"did not end within its {budget.seconds:g} seconds: killed", one
+        )
+    if _resident_mb(one.process.pid) > budget.memory_mb:
+        return _lost(
+            check, context, f"used more than its {budget.memory_mb:g} MB of memory: killed", one
+        )
+    return None
+
+
+def _how_it_died(one: _Running) -> str:
+    code = one.process.exitcode
+    if code is not None and code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended without an answer (exit code {code})"
+
+
+def _lost(check: Any, context: Context, reason: str, one: _Running) -> Measurements:
+    _end(one)
+    window = context.out_of_sample_window
+    return Measurements(
+        evidence=tuple(
+            not_measured(check, spec.name, reason, window=window, errored=True)
+            for spec in check.card.metrics
+        ),
+        exhibits=(),
+    )
+
+
+def _end(one: _Running) -> None:
+    """End the process, and whatever of its group is left."""
+    if one.process.pid is not None:
+        with suppress(ProcessLookupError, PermissionError):  # it has ended, group and all
+            os.killpg(one.process.pid, signal.SIGKILL)
+    one.process.kill()
+    one.process.join()
+    one.answer.close()
+
+
+def _words(one: _Running) -> str:
+    if not one.printed.exists():
+        return ""
+    return one.printed.read_bytes()[-LAST_WORDS:].decode("utf-8", errors="replace")
+
+
+def _resident_mb(leader: int | None) -> float:
+    """Resident memory of a group of processes; 0 where the system does not tell."""
+    pages = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(facts[2]) == leader:
+                pages += int(facts[21])
+        except OSError:  # it ended meanwhile
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
