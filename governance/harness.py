@@ -179,6 +179,7 @@ def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> di
         "subject": materials.subject.digest,
         "source": source_digest(materials.subject),
         "card": materials.subject.card.as_json(),
+        "approved": materials.subject.card.approved_digest,
         "bars": materials.bars.digest,
         "folds": plan.folds.model_dump(mode="json"),
         "trading": plan.trading.model_dump(mode="json"),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from finchaos.core.bars import Bar, Bars
+from finchaos.core.card import Claim as Claim
+from finchaos.core.card import Materiality as Materiality
+from finchaos.core.card import ModelCard as ModelCard
 from finchaos.core.errors import InputError
 from finchaos.core.signals import Signal, Signals
-
-Materiality = Literal["low", "medium", "high"]
 
 
 class Capability(StrEnum):
@@ -39,68 +40,6 @@ class Capability(StrEnum):
     """Its streams are :class:`Resumable`."""
     LAYERS = "layers"
     """The subject is :class:`HasLayers`."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """Who answers for a model, what it is for and what it promises.
-
-    Attributes
-    ----------
-    name, version : str
-    purpose, intended_use, prohibited_use : str
-    owner, developer : str
-        Names of persons or teams; the developer may not validate.
-    limitations : tuple of str
-        What the developer knows to be weak.
-    materiality : {"low", "medium", "high"}
-    min_position, max_position : float
-        Declared limits of exposure as a fraction of capital.
-    warmup_bars : int
-        Leading rows of any signals that are warm-up: position 0 and not judged.
-    feature_names : tuple of str
-    backend : str
-        Library, scan backend and device that compute the signals.
-    predictions_only : bool
-        Signals were recorded beforehand and no model can be asked about other bars; checks that
-        require ``model`` are then not assessed.
-    """
-
-    name: str
-    version: str
-    purpose: str = ""
-    intended_use: str = ""
-    prohibited_use: str = ""
-    owner: str = "undeclared"
-    developer: str = "undeclared"
-    limitations: tuple[str, ...] = ()
-    materiality: Materiality = "high"
-    min_position: float = 0.0
-    max_position: float = 1.0
-    warmup_bars: int = 0
-    feature_names: tuple[str, ...] = ()
-    backend: str = "numpy"
-    predictions_only: bool = False
-
-    def __post_init__(self) -> None:
-        if not (self.name.strip() and self.version.strip()):
-            raise InputError("a model card needs a name and a version")
-        if not (
-            np.isfinite([self.min_position, self.max_position]).all()
-            and self.min_position <= self.max_position
-        ):
-            raise InputError(
-                "a model card declares impossible position limits",
-                expected="finite min_position <= max_position",
-                got=f"{self.min_position} and {self.max_position}",
-            )
-        if self.warmup_bars < 0:
-            raise InputError("warmup_bars must not be negative", got=str(self.warmup_bars))
-
-    def as_json(self) -> dict[str, Any]:
-        """The card as a JSON object."""
-        raw = asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in raw.items()}
 
 
 @runtime_checkable

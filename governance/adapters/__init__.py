@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from finchaos.core.documents import Document
-from finchaos.core.subject import Materiality, ModelCard
+from finchaos.core.subject import Claim, Materiality, ModelCard
 
 
 class Declared(Document):
@@ -30,6 +30,8 @@ class Declared(Document):
     min_position: float = 0.0
     max_position: float = 1.0
     warmup_bars: int = Field(default=0, ge=0)
+    claims: tuple[Claim, ...] = ()
+    approved_digest: str = ""
 
     def model_card(self, name: str, **known: Any) -> ModelCard:
         """The card, named ``name`` unless declared otherwise; ``known`` wins over what is said."""
