@@ -21,3 +21,22 @@ RunArgument = Annotated[
 ]
 
 DEFAULT_STORE = Path("runs")
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="How many checks or subjects at a time, each in a process of its own; as many as "
+        "processors by default. 0: one after another in this process, without limits of time and "
+        "memory.",
+        min=0,
+        max=256,
+    ),
+]
+
+
+def worker_count(wanted: int | None) -> int:
+    """As asked for, else as many as there are processors for this process."""
+    import joblib
+
+    return int(joblib.cpu_count()) if wanted is None else wanted

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from finchaos.cli import console
-from finchaos.cli.options import JsonOption
+from finchaos.cli.options import JsonOption, WorkersOption, worker_count
 from finchaos.core.files import write_atomic
 
 
@@ -23,6 +23,7 @@ def selftest(
         list[str] | None, typer.Option(help="Defects to plant; all by default.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first market.")] = 1,
+    workers: WorkersOption = None,
     out: Annotated[Path, typer.Option(help="File to write the matrix to.")] = Path("selftest.json"),
     json: JsonOption = False,
 ) -> None:
@@ -43,6 +44,7 @@ def selftest(
                 kinds=kinds,
                 defects=[one for one in DEFECTS if one.name in names],
                 seed=seed,
+                workers=max(worker_count(workers), 1),
                 progress=say,
             )
         found = matrix.summary()

@@ -19,6 +19,8 @@ from finchaos.cli.options import (
     RunArgument,
     StoreOption,
     TrustOption,
+    WorkersOption,
+    worker_count,
 )
 from finchaos.core.errors import InputError
 from finchaos.core.files import write_atomic
@@ -52,15 +54,7 @@ def validate(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure everything anew, whatever is stored.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Checks at a time, each in a process of its own; as many as processors by "
-            "default. 0: one after another in this process, without limits of time and memory.",
-            min=0,
-            max=256,
-        ),
-    ] = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Validate a model, judge it under a policy, seal the run and render its report."""
@@ -74,7 +68,7 @@ def validate(
         with console.progress() as say:
             materials = gather(wanted, beside, say, store / ".models")
             stored = run_harness(
-                wanted, materials, Store(store), say, fresh=fresh, workers=_workers(workers)
+                wanted, materials, Store(store), say, fresh=fresh, workers=worker_count(workers)
             )
             written = _render(stored, wanted.formats, say) if report else {}
     summary = _summary(stored, written)
@@ -83,13 +77,6 @@ def validate(
     else:
         following = next_step(stored.run, stored.folder, store)
         _print(summary, time.perf_counter() - start, following)
-
-
-def _workers(wanted: int | None) -> int:
-    """As asked for, else as many as there are processors for this process."""
-    import joblib
-
-    return int(joblib.cpu_count()) if wanted is None else wanted
 
 
 def report(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from joblib import Parallel, delayed
 
 import finchaos
 from finchaos.core.errors import InputError
@@ -16,7 +18,7 @@ from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
 from governance.course import Progress
 from governance.measuring import measure
-from governance.policy import Policy, load_policy
+from governance.policy import load_policy
 from governance.record import Evidence, Interval
 from governance.selftest import answers, look_ahead, repetition, switches
 from governance.selftest.planted import Defect
@@ -151,6 +153,7 @@ def self_test(
     kinds: Mapping[str, Callable[[], Subject]] = KINDS,
     defects: Sequence[Defect] = DEFECTS,
     seed: int = 1,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Matrix:
     """Validate every defect in every kind of sound model, and many sound models as they are.
@@ -163,7 +166,9 @@ def self_test(
         Makers of untrained sound subjects.
     defects : sequence of Defect
     seed : int
-        Of the first market.
+        Of the first market; see :func:`governance.selftest.sound.market`.
+    workers : int
+        Processes. Their number changes no verdict.
     progress : callable, optional
 
     Raises
@@ -174,50 +179,49 @@ def self_test(
     if sound < 1 or not kinds or not defects:
         raise InputError("a self-test needs sound subjects, kinds and defects")
     say = progress or (lambda stage, done, total: None)
-    judge = _Judge()
-    fitting = [
-        (kind, make, defect)
-        for kind, make in kinds.items()
-        for defect in defects
+    tasks = [
+        # Both sorts of market for every kind and for every defect.
+        _Task(kind, make, defect, seed + (k + d) % 2)
+        for k, (kind, make) in enumerate(kinds.items())
+        for d, defect in enumerate(defects)
         if defect.fits(make())
     ]
-    total = len(fitting) + sound
-    done = 0
-    planted: list[Verdict] = []
-    for kind, make, defect in fitting:
-        say(f"{kind}: {defect.name}", done, total)
-        planted.append(judge.of(kind, defect.name, defect.plant(make()), seed))
-        done += 1
-    unspoilt: list[Verdict] = []
-    for kind, number in _spread(tuple(kinds), sound):
-        say(f"{kind}: sound, market {number}", done, total)
-        unspoilt.append(judge.of(kind, "", kinds[kind](), seed + number))
-        done += 1
-    return Matrix(tuple(planted), tuple(unspoilt))
+    planted = len(tasks)
+    for number in range(sound):
+        kind = tuple(kinds)[number % len(kinds)]
+        tasks.append(_Task(kind, kinds[kind], None, seed + number))
+    verdicts: list[Verdict] = []
+    parallel = Parallel(n_jobs=workers, return_as="generator")
+    for verdict in parallel(delayed(_judge)(task) for task in tasks):
+        verdicts.append(verdict)
+        say(f"{verdict.kind}: {verdict.defect or 'sound'}", len(verdicts), len(tasks))
+    return Matrix(tuple(verdicts[:planted]), tuple(verdicts[planted:]))
 
 
-class _Judge:
-    """The checks, and the policy that judges what they measure."""
+@dataclass(frozen=True)
+class _Task:
+    """One subject to validate; the defect is None for a sound one."""
 
-    def __init__(self) -> None:
-        self._policy: Policy = load_policy("baseline")
-
-    def of(self, kind: str, defect: str, subject: Subject, seed: int) -> Verdict:
-        bars = market(seed)
-        folds = anchored_folds(len(bars), first_test=len(bars) // 2, count=2, gap=5)
-        # A defect may write to what it is given: every subject gets bars of its own.
-        context = Context(bars=bars, folds=folds, seed=seed)
-        evidence: list[Evidence] = []
-        for check in CHECKS:
-            evidence += measure(check, subject, context).evidence
-        findings = self._policy.judge(evidence).findings
-        accused = {one.rule for one in findings if one.verdict == "fail" and one.severity in SEVERE}
-        return Verdict(kind, defect, seed, tuple(sorted(accused)))
+    kind: str
+    make: Callable[[], Subject]
+    defect: Defect | None
+    seed: int
 
 
-def _spread(kinds: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
-    for number in range(count):
-        yield kinds[number % len(kinds)], number
+def _judge(task: _Task) -> Verdict:
+    """What the checks say of one subject under the baseline policy."""
+    # A defect may write to what it is given: every subject gets bars of its own.
+    bars = market(task.seed)
+    subject = task.make() if task.defect is None else task.defect.plant(task.make())
+    folds = anchored_folds(len(bars), first_test=len(bars) // 2, count=2, gap=5)
+    context = Context(bars=bars, folds=folds, seed=task.seed)
+    evidence: list[Evidence] = []
+    for check in CHECKS:
+        evidence += measure(check, subject, context).evidence
+    findings = load_policy("baseline").judge(evidence).findings
+    accused = {one.rule for one in findings if one.verdict == "fail" and one.severity in SEVERE}
+    name = "" if task.defect is None else task.defect.name
+    return Verdict(task.kind, name, task.seed, tuple(sorted(accused)))
 
 
 def _share(part: int, whole: int) -> tuple[float, Interval]:
