@@ -39,8 +39,8 @@ class Claims:
         pillar="outcomes_analysis",
         method="Each claimed figure is computed anew from the out-of-sample positions of all "
         "folds, with the plan's cost and delay. A claim that says on which days it was measured "
-        "is compared on those days, where nothing but rounding may differ. One that does not is "
-        "compared with the whole of the test, in standard errors of a block bootstrap. The digest "
+        "is compared on those days, where nothing but rounding to its own digits may differ. One "
+        "that does not is compared with the whole of the test, in standard errors of a block bootstrap. The digest "
         "on the card, where it names one, is compared with that of the model delivered.",
         limitations=(
             "A claim on days outside the test cannot be computed anew",
@@ -50,8 +50,8 @@ class Claims:
         references=("Politis & Romano (1994), The stationary bootstrap, JASA 89",),
         metrics=(
             MetricSpec(name="claim_error", unit="fraction", better="lower",
-                       meaning="Distance between a dated claim and the same figure computed anew, "
-                       "by the larger of them"),
+                       meaning="Distance beyond rounding between a dated claim and the same figure "
+                       "computed anew, by the larger of them"),
             MetricSpec(name="claim_excess", unit="standard errors", better="lower",
                        meaning="How much better an undated claim is than the whole test"),
             MetricSpec(name="unsupported_claims", unit="claims", better="lower",

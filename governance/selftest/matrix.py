@@ -12,7 +12,9 @@ import finchaos
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context
+from governance.checks.claims import Claims
 from governance.checks.kill_switch import KillSwitch
+from governance.checks.overfitting import Overfitting
 from governance.checks.point_in_time import PointInTime
 from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
@@ -20,7 +22,7 @@ from governance.course import Progress
 from governance.measuring import measure
 from governance.policy import load_policy
 from governance.record import Evidence, Interval
-from governance.selftest import answers, look_ahead, repetition, switches
+from governance.selftest import answers, look_ahead, papers, repetition, switches
 from governance.selftest.planted import Defect
 from governance.selftest.sound import KINDS, market
 from governance.splits import anchored_folds
@@ -31,6 +33,7 @@ DEFECTS: tuple[Defect, ...] = (
     *answers.DEFECTS,
     *repetition.DEFECTS,
     *switches.DEFECTS,
+    *papers.DEFECTS,
 )
 SEVERE = ("critical", "high")
 CHECKS: tuple[Any, ...] = (
@@ -38,8 +41,11 @@ CHECKS: tuple[Any, ...] = (
     PointInTime(),
     Reproducibility(),
     KillSwitch(),
+    Claims(),
+    Overfitting(),
 )
-"""Those that judge what a model does with what it is given, whatever the market did to it."""
+"""Those that judge what a model does with what it is given and what is said of it, whatever the
+market did to it."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +218,10 @@ def _judge(task: _Task) -> Verdict:
     """What the checks say of one subject under the baseline policy."""
     # A defect may write to what it is given: every subject gets bars of its own.
     bars = market(task.seed)
-    subject = task.make() if task.defect is None else task.defect.plant(task.make())
     folds = anchored_folds(len(bars), first_test=len(bars) // 2, count=2, gap=5)
-    context = Context(bars=bars, folds=folds, seed=task.seed)
+    subject, context = task.make(), Context(bars=bars, folds=folds, seed=task.seed)
+    if task.defect is not None:
+        subject, context = task.defect.within(subject, context)
     evidence: list[Evidence] = []
     for check in CHECKS:
         evidence += measure(check, subject, context).evidence

@@ -9,6 +9,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.provenance import digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
+from governance.check import Context
 
 Answer = Callable[[Subject, Bars], Signals]
 Train = Callable[[Subject, Bars, int], Subject]
@@ -60,6 +61,10 @@ class Defect:
         """The subject with this defect."""
         return Planted(base, self.name, self.make())
 
+    def within(self, base: Subject, context: Context) -> tuple[Subject, Context]:
+        """The subject with this defect and what is validated with it, such as its papers."""
+        return self.plant(base), context
+
 
 @dataclass(frozen=True, eq=False)
 class Planted:
@@ -68,11 +73,12 @@ class Planted:
     base: Subject
     defect: str
     behaviour: Behaviour = field(repr=False)
+    said: ModelCard | None = None
 
     @property
     def card(self) -> ModelCard:
-        """Of the sound subject."""
-        return self.base.card
+        """Of the sound subject, unless the defect is what it says."""
+        return self.said or self.base.card
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -90,18 +91,22 @@ def recompute(
 
 
 def relative_error(claimed: float, recomputed: float, floor: float) -> float:
-    """How far apart two figures are, by the larger of them; 0 if they are the same.
+    """How far apart two figures are beyond rounding, by the larger of them.
+
+    The claim is taken to be rounded to the digits it has: 0.23 stands for 0.225 to 0.235.
 
     Parameters
     ----------
     claimed, recomputed : float
     floor : float
-        What the difference is divided by where both are smaller, so that rounding of figures near
-        zero does not count.
+        What the difference is divided by where both are smaller.
 
     Examples
     --------
-    >>> relative_error(0.5, 0.4, 0.1)
-    0.2
+    >>> relative_error(0.5, 0.39, 0.1), relative_error(0.23, 0.2337, 0.1)
+    (0.12, 0.0)
     """
-    return round(abs(claimed - recomputed) / max(abs(claimed), abs(recomputed), floor), 12)
+    exponent = Decimal(repr(claimed)).as_tuple().exponent
+    rounding = 0.5 * 10.0 ** int(exponent)
+    beyond = max(abs(claimed - recomputed) - rounding, 0.0)
+    return round(beyond / max(abs(claimed), abs(recomputed), floor), 12)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
@@ -178,6 +180,16 @@ def test_adapters_take_claims_and_impossible_ones_are_refused(tmp_path: Any) -> 
         Claims(draws=5)
 
 
-def test_errors_near_zero_are_no_errors() -> None:
-    assert relative_error(0.021, 0.024, 0.1) == pytest.approx(0.03)
-    assert relative_error(-0.2, -0.1, 0.1) == relative_error(-0.1, -0.2, 0.1) == 0.5
+def test_rounding_is_no_error_and_errors_near_zero_are_small() -> None:
+    assert relative_error(0.23, 0.2349, 0.1) == 0.0
+    assert relative_error(0.23, 0.24, 0.1) == pytest.approx(0.005 / 0.24)
+    assert relative_error(0.0211, 0.0241, 0.1) == pytest.approx(0.0295)
+    assert relative_error(-0.2000001, -0.1, 0.1) == pytest.approx(0.5, abs=1e-5)
+    assert relative_error(1e-05, 0.0, 0.1) == pytest.approx(5e-5)
+
+
+@given(
+    value=st.floats(-5, 5), digits=st.integers(1, 6), floor=st.floats(0.01, 1.0)
+)  # fmt: skip
+def test_a_rounded_truth_is_never_an_error(value: float, digits: int, floor: float) -> None:
+    assert relative_error(round(value, digits), value, floor) < 1e-9
