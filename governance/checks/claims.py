@@ -40,8 +40,9 @@ class Claims:
         method="Each claimed figure is computed anew from the out-of-sample positions of all "
         "folds, with the plan's cost and delay. A claim that says on which days it was measured "
         "is compared on those days, where nothing but rounding to its own digits may differ. One "
-        "that does not is compared with the whole of the test, in standard errors of a block bootstrap. The digest "
-        "on the card, where it names one, is compared with that of the model delivered.",
+        "that does not is compared with the whole of the test, in standard errors of a block "
+        "bootstrap. The digest on the card, where it names one, is compared with that of the "
+        "model delivered.",
         limitations=(
             "A claim on days outside the test cannot be computed anew",
             "A claim made with other folds, costs or delays differs for that reason too",

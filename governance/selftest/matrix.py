@@ -22,7 +22,7 @@ from governance.course import Progress
 from governance.measuring import measure
 from governance.policy import load_policy
 from governance.record import Evidence, Interval
-from governance.selftest import answers, look_ahead, papers, repetition, switches
+from governance.selftest import answers, look_ahead, papers, repetition, serving, switches
 from governance.selftest.planted import Defect
 from governance.selftest.sound import KINDS, market
 from governance.splits import anchored_folds
@@ -33,6 +33,7 @@ DEFECTS: tuple[Defect, ...] = (
     *answers.DEFECTS,
     *repetition.DEFECTS,
     *switches.DEFECTS,
+    *serving.DEFECTS,
     *papers.DEFECTS,
 )
 SEVERE = ("critical", "high")

@@ -13,7 +13,7 @@ from governance.check import Context
 
 Answer = Callable[[Subject, Bars], Signals]
 Train = Callable[[Subject, Bars, int], Subject]
-_KEPT = frozenset({Capability.REFIT, Capability.REGIMES, Capability.LATENTS})
+KEPT = frozenset({Capability.REFIT, Capability.REGIMES, Capability.LATENTS})
 
 
 def soundly(base: Subject, bars: Bars) -> Signals:
@@ -83,7 +83,7 @@ class Planted:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Of the sound subject, as far as the wrapper keeps them."""
-        return self.base.capabilities & _KEPT
+        return self.base.capabilities & KEPT
 
     @property
     def digest(self) -> str:

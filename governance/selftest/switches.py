@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from finchaos.core.bars import BAR_FIELDS, Bar, Bars
-from finchaos.core.provenance import digest
-from finchaos.core.signals import Signal, Signals
-from finchaos.core.subject import Capability, ModelCard, Subject
-from governance.selftest.planted import Defect
+from finchaos.core.signals import Signal
+from finchaos.core.subject import Capability, Subject
+from governance.selftest.planted import Behaviour, Defect
+from governance.selftest.serving import Served
 
 _FAMILY = "kill switch"
-_KEPT = frozenset(
-    {
-        Capability.REFIT,
-        Capability.REGIMES,
-        Capability.LATENTS,
-        Capability.STREAMING,
-        Capability.KILL_SWITCH,
-    }
-)
 
 
 class Wrapped:
@@ -197,42 +188,6 @@ class AnybodyMayRearm(Wrapped):
         super().rearm(person if person.strip() else "somebody")
 
 
-@dataclass(frozen=True, eq=False)
-class WithSwitch:
-    """A sound subject whose streams are wrapped."""
-
-    base: Subject
-    defect: str
-    wrap: Callable[[Any], Wrapped] = field(repr=False)
-
-    @property
-    def card(self) -> ModelCard:
-        """Of the sound subject."""
-        return self.base.card
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """Of the sound subject, as far as the wrapper keeps them."""
-        return self.base.capabilities & _KEPT
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the sound subject's and the defect's name."""
-        return digest([self.base.digest, self.defect])
-
-    def fit(self, bars: Bars, *, seed: int) -> WithSwitch:
-        """Train soundly."""
-        return replace(self, base=self.base.fit(bars, seed=seed))
-
-    def signals(self, bars: Bars) -> Signals:
-        """Answer soundly: the defect is in live use."""
-        return self.base.signals(bars)
-
-    def open(self, warmup: Bars | None = None) -> Wrapped:
-        """A stream with the defect."""
-        return self.wrap(self.base.open(warmup))  # type: ignore[attr-defined]
-
-
 @dataclass(frozen=True)
 class SwitchDefect(Defect):
     """A defect of live streams; it can be planted where there is a switch."""
@@ -245,7 +200,11 @@ class SwitchDefect(Defect):
 
     def plant(self, base: Subject) -> Any:
         """The subject with this defect in its streams."""
-        return WithSwitch(base, self.name, self.wrap)
+
+        def opening(sound: Any, warmup: Bars | None) -> Wrapped:
+            return self.wrap(sound.open(warmup))
+
+        return Served(base, self.name, Behaviour(), opening=opening)
 
 
 def _readable(bar: Bar) -> bool:
