@@ -52,3 +52,33 @@ class CheckCard(Document):
             if spec.name == name:
                 return spec
         raise KeyError(f"check {self.name} has no metric {name}")
+
+
+class FamilyPower(Document):
+    """How many defects of a family were planted, and in how many subjects found."""
+
+    family: str
+    defects: int = Field(ge=1)
+    planted: int = Field(ge=1)
+    found: int = Field(ge=0)
+
+
+class ValidatorPower(Document):
+    """How good the validator was found to be on known defects and on sound models."""
+
+    version: str
+    kinds: tuple[str, ...]
+    """Kinds of sound models."""
+    families: tuple[FamilyPower, ...]
+    found_low: float
+    found_high: float
+    """Exact 95 % interval of the share found."""
+    sound: int
+    accused: int
+    accused_low: float
+    accused_high: float
+    """Exact 95 % interval of the share of sound models accused."""
+    missed: tuple[str, ...]
+    """Defects missed, with the kind of model."""
+    same_code: bool
+    """Whether the code and the policies are those that it was measured with."""

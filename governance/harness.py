@@ -22,6 +22,7 @@ from governance.isolation import Budget, Done, measure_apart
 from governance.measuring import measure
 from governance.plan import Plan
 from governance.policy import Judgement, Policy
+from governance.power import validator_power
 from governance.record import Environment, Evidence, Exhibit, ExhibitRef, InputRef, Run, SubjectRef
 from governance.scenario import Scenario
 from governance.store import Measurements, Store, StoredRun
@@ -221,6 +222,7 @@ def _seal(
         gate=judgement.gate,
         gate_reasons=judgement.reasons,
         inconclusive=judgement.inconclusive,
+        validator=validator_power(),
     )
 
 

@@ -15,8 +15,10 @@ from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import canonical_json, digest, parse_json, sha256
 from governance.cards import CheckCard as CheckCard
+from governance.cards import FamilyPower as FamilyPower
 from governance.cards import Hypothesis as Hypothesis
 from governance.cards import MetricSpec as MetricSpec
+from governance.cards import ValidatorPower as ValidatorPower
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -310,6 +312,8 @@ class Run(Record):
     coverage: tuple[ClauseCoverage, ...]
     gate: Gate
     gate_reasons: tuple[str, ...]
+    validator: ValidatorPower | None = None
+    """How good this validator was found to be; None if nobody measured it."""
     inconclusive: bool
     """The gate is closed only because something that must be assessed could not be."""
 

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from governance.record import InputRef, Run, Scalar
 from reports.tables import Cell, Head, Table, words
+from reports.validator import validator_tables
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Gate open", "No finding fails or warns; every required measurement was made."),
@@ -40,7 +41,13 @@ _PLAN_ORDER = ("name", "seed", "policy", "subject", "data", "folds", "trading")
 
 def appendix_tables(run: Run) -> tuple[Table, ...]:
     """Digests, inputs, model card, environment and packages."""
-    return (_digests(run), _inputs(run), _model(run), _environment(run))
+    return (
+        _digests(run),
+        _inputs(run),
+        _model(run),
+        _environment(run),
+        *validator_tables(run),
+    )
 
 
 def _pairs(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -25,6 +25,10 @@ def selftest(
     seed: Annotated[int, typer.Option(help="Of the first market.")] = 1,
     workers: WorkersOption = None,
     out: Annotated[Path, typer.Option(help="File to write the matrix to.")] = Path("selftest.json"),
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="File for the figures that reports print: governance/selftest.json."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Plant every defect in every kind of sound model, and see which checks find it.
@@ -49,6 +53,8 @@ def selftest(
             )
         found = matrix.summary()
         write_atomic(out, (_text(found) + "\n").encode())
+        if keep is not None:
+            write_atomic(keep, (matrix.kept().model_dump_json(indent=1) + "\n").encode())
     if json:
         console.print_json(found)
     else:

@@ -21,7 +21,8 @@ from governance.checks.signal_integrity import SignalIntegrity
 from governance.course import Progress
 from governance.measuring import measure
 from governance.policy import load_policy
-from governance.record import Evidence, Interval
+from governance.power import Kept, judging_digest
+from governance.record import Evidence, FamilyPower, Interval
 from governance.selftest import answers, look_ahead, papers, repetition, serving, switches
 from governance.selftest.planted import Defect
 from governance.selftest.sound import KINDS, market
@@ -132,6 +133,32 @@ class Matrix:
                 for one in self.falsely_accused
             ],
         }
+
+    def kept(self) -> Kept:
+        """What is printed in the reports of the version that found it."""
+        (_, of_found), (_, of_false) = self.found_share, self.false_share
+        rows = self.rows()
+        return Kept(
+            judging=judging_digest(),
+            version=finchaos.__version__,
+            kinds=tuple(dict.fromkeys(one.kind for one in self.sound)),
+            families=tuple(
+                FamilyPower(
+                    family=family,
+                    defects=sum(row["family"] == family for row in rows),
+                    planted=sum(row["planted"] for row in rows if row["family"] == family),
+                    found=sum(row["found"] for row in rows if row["family"] == family),
+                )
+                for family in dict.fromkeys(row["family"] for row in rows)
+            ),
+            found_low=of_found.low,
+            found_high=of_found.high,
+            sound=len(self.sound),
+            accused=len(self.falsely_accused),
+            accused_low=of_false.low,
+            accused_high=of_false.high,
+            missed=tuple(f"{one.defect} in {one.kind}" for one in self.missed),
+        )
 
     @property
     def missed(self) -> tuple[Verdict, ...]:
