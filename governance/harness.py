@@ -26,7 +26,10 @@ from governance.record import (
     Evidence,
     Exhibit,
     ExhibitRef,
+    GuidanceCoverage,
     InputRef,
+    LockRef,
+    MaterialityRef,
     Run,
     SubjectRef,
 )
@@ -48,6 +51,12 @@ class Materials:
     challengers: Mapping[str, Subject]
     scenarios: tuple[Scenario, ...]
     trials: Trials | None = None
+    also: tuple[Policy, ...] = ()
+    """Further guidances whose coverage is shown."""
+
+    def tier(self, plan: Plan) -> MaterialityRef | None:
+        """The tier of the model under the plan's exposure and purpose; None if it states none."""
+        return self.policy.derive(plan.materiality, self.subject.card.materiality)
 
 
 def validate(
@@ -57,6 +66,7 @@ def validate(
     progress: Progress | None = None,
     *,
     fresh: bool = False,
+    lock: LockRef | None = None,
 ) -> StoredRun:
     """Measure, judge and seal.
 
@@ -73,6 +83,8 @@ def validate(
     progress : callable, optional
     fresh : bool
         Measure everything anew.
+    lock : LockRef, optional
+        How the plan compares with the lock that was made of it before.
 
     Raises
     ------
@@ -80,10 +92,13 @@ def validate(
         If the inputs do not fit together. A model that fails its checks is a Finding instead.
     """
     say = progress or (lambda stage, done, total: None)
-    checks = plan.make_checks()
-    context = _context(plan, materials)
+    tier = materials.tier(plan)
+    depth = materials.policy.depth(tier)
+    checks = plan.make_checks(depth.checks if depth is not None else None)
+    context = _context(plan, materials, tier)
     surroundings = environment(plan.seed, materials.subject)
-    base = _base_key(plan, materials, surroundings)
+    base = _base_key(plan, materials, surroundings, tier)
+    store.begin(plan.name, plan.identity)
     taken: list[Measurements] = []
     seconds: dict[str, float] = {}
     for done, check in enumerate(checks):
@@ -107,7 +122,7 @@ def validate(
     say("judge and seal", len(checks), len(checks))
     evidence = tuple(item for part in taken for item in part.evidence)
     exhibits = tuple(item for part in taken for item in part.exhibits)
-    run = _seal(plan, materials, surroundings, checks, evidence, exhibits)
+    run = _seal(plan, materials, surroundings, checks, evidence, exhibits, tier, lock)
     timings = {"seconds": seconds, "host": platform.platform(), "machine": platform.machine()}
     return store.put(run, exhibits, timings)
 
@@ -157,7 +172,7 @@ def _missing_capabilities(check: Any, subject: Subject) -> str:
     return f"the subject does not declare: {', '.join(missing)}" if missing else ""
 
 
-def _context(plan: Plan, materials: Materials) -> Context:
+def _context(plan: Plan, materials: Materials, tier: MaterialityRef | None) -> Context:
     return Context(
         bars=materials.bars,
         folds=plan.make_folds(materials.bars),
@@ -167,10 +182,16 @@ def _context(plan: Plan, materials: Materials) -> Context:
         challengers=materials.challengers,
         scenarios=materials.scenarios,
         trials=materials.trials,
+        materiality=tier,
     )
 
 
-def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> dict[str, Any]:
+def _base_key(
+    plan: Plan,
+    materials: Materials,
+    surroundings: Environment,
+    tier: MaterialityRef | None,
+) -> dict[str, Any]:
     """What measurements depend on besides the check itself."""
     return {
         "subject": materials.subject.digest,
@@ -183,6 +204,7 @@ def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> di
         "scenarios": {s.name: s.digest for s in materials.scenarios},
         "trials": None if materials.trials is None else materials.trials.digest,
         "environment": surroundings.model_dump(mode="json"),
+        "materiality": None if tier is None else tier.model_dump(mode="json"),
     }
 
 
@@ -193,8 +215,10 @@ def _seal(
     checks: Sequence[Any],
     evidence: tuple[Evidence, ...],
     exhibits: tuple[Exhibit, ...],
+    tier: MaterialityRef | None,
+    lock: LockRef | None,
 ) -> Run:
-    judgement: Judgement = materials.policy.judge(evidence)
+    judgement: Judgement = materials.policy.at(tier).judge(evidence)
     subject = materials.subject
     return Run(
         plan=plan.model_dump(mode="json"),
@@ -217,6 +241,12 @@ def _seal(
         gate=judgement.gate,
         gate_reasons=judgement.reasons,
         inconclusive=judgement.inconclusive,
+        materiality=tier,
+        lock=lock,
+        also=tuple(
+            GuidanceCoverage(policy=pack.reference, coverage=pack.coverage(judgement.findings))
+            for pack in materials.also
+        ),
     )
 
 

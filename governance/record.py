@@ -9,7 +9,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
@@ -17,6 +23,9 @@ from finchaos.core.provenance import canonical_json, digest, parse_json, sha256
 from governance.cards import CheckCard as CheckCard
 from governance.cards import Hypothesis as Hypothesis
 from governance.cards import MetricSpec as MetricSpec
+from governance.locks import LockChange as LockChange
+from governance.locks import LockRef as LockRef
+from governance.tiers import MaterialityRef as MaterialityRef
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -27,6 +36,8 @@ Verdict = Literal["pass", "warn", "fail", "not_assessed"]
 Severity = Literal["low", "moderate", "high", "critical"]
 Gate = Literal["open", "conditional", "closed"]
 Role = Literal["developer", "validator", "approver"]
+PolicyStatus = Literal["active", "upcoming", "superseded", "draft", "voluntary"]
+"""``upcoming``: final, and not yet in effect."""
 Decision = Literal["approve", "approve_with_conditions", "reject"]
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "moderate", "low")
@@ -247,7 +258,7 @@ class PolicyRef(Document):
     name: str
     version: str
     title: str
-    status: Literal["active", "superseded", "draft", "voluntary"]
+    status: PolicyStatus
     source: str
     digest: Digest
 
@@ -270,6 +281,14 @@ class Environment(Document):
     seed: int
 
 
+class GuidanceCoverage(Document):
+    """A further guidance beside the one the Run was judged under: its clauses, and no verdict."""
+
+    policy: PolicyRef
+    coverage: tuple[ClauseCoverage, ...]
+    """What the findings of the judging policy say about its clauses."""
+
+
 class SubjectRef(Document):
     """The model that was validated."""
 
@@ -287,6 +306,10 @@ class ExhibitRef(Document):
     check: str
     name: str
     digest: Digest
+
+
+_ADDED = frozenset({"materiality", "lock", "also"})
+"""Fields of a Run that came after Runs had been sealed without them."""
 
 
 class Run(Record):
@@ -312,6 +335,18 @@ class Run(Record):
     gate_reasons: tuple[str, ...]
     inconclusive: bool
     """The gate is closed only because something that must be assessed could not be."""
+    materiality: MaterialityRef | None = None
+    """The tier it was made at; None where the plan states no exposure and purpose."""
+    lock: LockRef | None = None
+    """The lock of the plan that was there before anything was measured; None if it had none."""
+    also: tuple[GuidanceCoverage, ...] = ()
+    """Further guidances whose coverage is shown."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what a Run does not have of ``_ADDED``, so that old ones keep their digest."""
+        said: dict[str, Any] = handler(self)
+        return {key: value for key, value in said.items() if value or key not in _ADDED}
 
 
 class SignedCopy(Document):
