@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -47,10 +48,14 @@ class _Named:
                 f"no policy named {self.name!r}",
                 expected=f"one of {', '.join(policy_names())}, or the path of a YAML file",
             )
-        text = files("policies").joinpath(f"{self.name}.yaml").read_text(encoding="utf-8")
-        return validate_document(
-            parse_yaml(text, f"policies/{self.name}.yaml"), PolicyDocument, self.name
-        )
+        return _shipped(self.name)
+
+
+@cache
+def _shipped(name: str) -> PolicyDocument:
+    """A pack of this installation; read once, since every other pack extends one of them."""
+    text = files("policies").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return validate_document(parse_yaml(text, f"policies/{name}.yaml"), PolicyDocument, name)
 
 
 def _named(name: str, beside: Path | None) -> _Named:

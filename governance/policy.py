@@ -11,10 +11,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from finchaos.core import registry
-from finchaos.core.errors import DocumentError
+from finchaos.core.errors import DocumentError, UnknownNameError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Materiality
 from governance.judgement import judge_rule
@@ -23,7 +25,6 @@ from governance.packs import policy_names as policy_names
 from governance.packs import read_with_extended
 from governance.record import (
     SEVERITIES,
-    CheckCard,
     ClauseCoverage,
     Digest,
     Evidence,
@@ -257,14 +258,11 @@ def _check_clause_ids(document: PolicyDocument) -> None:
 def _check_names(policy: Policy) -> None:
     """Every rule names an existing check and metric; every clause an existing rule."""
     problems = []
-    cards: dict[str, CheckCard | None] = {}
     for rule_id, rule in policy.rules.items():
-        if rule.check not in cards:
-            cards[rule.check] = _card(rule.check)
-        card = cards[rule.check]
-        if card is None:
+        kind = _check_class(rule.check)
+        if kind is None:
             problems.append(f"rule {rule_id} names the unknown check {rule.check!r}")
-        elif rule.metric not in {spec.name for spec in card.metrics}:
+        elif rule.metric not in {spec.name for spec in kind.card.metrics}:
             problems.append(f"rule {rule_id}: check {rule.check} has no metric {rule.metric!r}")
     for clause in policy.document.clauses:
         problems += [
@@ -287,10 +285,11 @@ def _unknown_depths(policy: Policy) -> list[str]:
     tiers = policy.document.tiers
     for level, depth in tiers.depth.items() if tiers is not None else ():
         for check, params in depth.checks.items():
-            if _card(check) is None:
+            kind = _check_class(check)
+            if kind is None:
                 problems.append(f"tier {level} names the unknown check {check!r}")
                 continue
-            fields = dataclasses.fields(registry.public_class("governance.checks", check))
+            fields = dataclasses.fields(kind)
             problems += [
                 f"tier {level}: check {check} has no parameter {name!r}"
                 for name in sorted(set(params) - {field.name for field in fields})
@@ -303,8 +302,14 @@ def _unknown_depths(policy: Policy) -> list[str]:
     return problems
 
 
-def _card(check: str) -> CheckCard | None:
-    if check not in registry.names("governance.checks"):
+def _check_class(name: str) -> Any:
+    try:
+        return _known_check_class(name)
+    except UnknownNameError:
         return None
-    card: CheckCard = registry.public_class("governance.checks", check).card
-    return card
+
+
+@cache
+def _known_check_class(name: str) -> Any:
+    """The class of a check; looked up once, since asking for outside checks scans all packages."""
+    return registry.public_class("governance.checks", name)

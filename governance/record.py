@@ -25,6 +25,8 @@ from governance.cards import Hypothesis as Hypothesis
 from governance.cards import MetricSpec as MetricSpec
 from governance.locks import LockChange as LockChange
 from governance.locks import LockRef as LockRef
+from governance.references import PolicyRef as PolicyRef
+from governance.references import PolicyStatus as PolicyStatus
 from governance.tiers import MaterialityRef as MaterialityRef
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -36,8 +38,6 @@ Verdict = Literal["pass", "warn", "fail", "not_assessed"]
 Severity = Literal["low", "moderate", "high", "critical"]
 Gate = Literal["open", "conditional", "closed"]
 Role = Literal["developer", "validator", "approver"]
-PolicyStatus = Literal["active", "upcoming", "superseded", "draft", "voluntary"]
-"""``upcoming``: final, and not yet in effect."""
 Decision = Literal["approve", "approve_with_conditions", "reject"]
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "moderate", "low")
@@ -250,17 +250,6 @@ class InputRef(Document):
     digest: Digest
     detail: dict[str, Scalar] = Field(default_factory=dict)
     """Source, rows, first and last time, kind (real, replay, reconstructed), licence."""
-
-
-class PolicyRef(Document):
-    """The policy a Run was judged under."""
-
-    name: str
-    version: str
-    title: str
-    status: PolicyStatus
-    source: str
-    digest: Digest
 
 
 class Environment(Document):

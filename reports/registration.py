@@ -62,7 +62,7 @@ def lock_changes(run: Run, most: int | None = None) -> Table | None:
         "Changed after the lock",
         (Head("Part"), Head("Key"), Head("As locked"), Head("As validated")),
         tuple(_row(change) for change in shown),
-        (f"{more} more are listed in the appendix.",) if more else (),
+        (f"{more} more {'is' if more == 1 else 'are'} listed in the appendix.",) if more else (),
     )
 
 
