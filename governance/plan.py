@@ -137,6 +137,12 @@ class Plan(Document):
             }
         )
 
+    @model_validator(mode="after")
+    def _beside_the_judge(self) -> Self:
+        if self.policy in self.also:
+            raise ValueError(f"policy {self.policy!r} judges, so 'also' need not name it")
+        return self
+
     def make_folds(self, bars: Bars) -> tuple[Fold, ...]:
         """The folds over these bars.
 

@@ -156,6 +156,7 @@ def test_an_understated_card_is_a_finding_and_the_tier_on_page_one(home):
     [
         (("also: [ss1_23", "also: [ss1_23, ss1_23"), "twice"),
         (("also: [ss1_23", "also: [ss1_24"), "no policy named"),
+        (("also: [ss1_23", "also: [house.yaml"), "judges"),
         (("purpose: advice", "purpose: fun"), "purpose"),
         (("exposure_usd: 20000000", "exposure_usd: .nan"), "finite"),
         (("signal_integrity: {}", "signal_integrity: {histories: 1}"), "less deeply"),
