@@ -14,7 +14,16 @@ from finchaos.core.provenance import random_stream
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Subject
 from governance.fits import FitCache
-from governance.record import CheckCard, Evidence, Exhibit, Interval, Residual, Scalar, Window
+from governance.record import (
+    CheckCard,
+    Evidence,
+    Exhibit,
+    Interval,
+    MaterialityRef,
+    Residual,
+    Scalar,
+    Window,
+)
 from governance.splits import Fold
 
 if TYPE_CHECKING:
@@ -68,6 +77,8 @@ class Context:
     scenarios : tuple of Scenario
     trials : Trials or None
         What was tried before the model was chosen, where the plan names a register of it.
+    materiality : MaterialityRef or None
+        The tier of the validation, where the plan states exposure and purpose.
     """
 
     bars: Bars
@@ -78,6 +89,7 @@ class Context:
     challengers: Mapping[str, Subject] = field(default_factory=dict)
     scenarios: tuple[Scenario, ...] = ()
     trials: Trials | None = None
+    materiality: MaterialityRef | None = None
     cache: FitCache = field(default_factory=FitCache, repr=False, compare=False)
 
     def rng(self, name: str) -> np.random.Generator:

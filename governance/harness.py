@@ -23,7 +23,18 @@ from governance.measuring import measure
 from governance.plan import Plan
 from governance.policy import Judgement, Policy
 from governance.power import validator_power
-from governance.record import Environment, Evidence, Exhibit, ExhibitRef, InputRef, Run, SubjectRef
+from governance.record import (
+    Environment,
+    Evidence,
+    Exhibit,
+    ExhibitRef,
+    GuidanceCoverage,
+    InputRef,
+    LockRef,
+    MaterialityRef,
+    Run,
+    SubjectRef,
+)
 from governance.scenario import Scenario
 from governance.store import Measurements, Store, StoredRun
 from governance.trials import Trials
@@ -39,6 +50,12 @@ class Materials:
     challengers: Mapping[str, Subject]
     scenarios: tuple[Scenario, ...]
     trials: Trials | None = None
+    also: tuple[Policy, ...] = ()
+    """Further guidances whose coverage is shown."""
+
+    def tier(self, plan: Plan) -> MaterialityRef | None:
+        """The tier of the model under the plan's exposure and purpose; None if it states none."""
+        return self.policy.derive(plan.materiality, self.subject.card.materiality)
 
 
 def validate(
@@ -49,6 +66,7 @@ def validate(
     *,
     fresh: bool = False,
     workers: int = 0,
+    lock: LockRef | None = None,
 ) -> StoredRun:
     """Measure, judge and seal.
 
@@ -68,6 +86,8 @@ def validate(
     workers : int
         Checks at a time, each in a process of its own and within the plan's limits. With 0 they
         run one after another in this process, where nothing stops a model that hangs.
+    lock : LockRef, optional
+        How the plan compares with the lock that was made of it before.
 
     Raises
     ------
@@ -75,14 +95,18 @@ def validate(
         If the inputs do not fit together. A model that fails its checks is a Finding instead.
     """
     say = progress or (lambda stage, done, total: None)
-    checks = plan.make_checks()
+    tier = materials.tier(plan)
+    depth = materials.policy.depth(tier)
+    checks = plan.make_checks(depth.checks if depth is not None else None)
+    context = _context(plan, materials, tier)
     surroundings = environment(plan.seed, materials.subject)
-    keys = _keys(checks, plan, materials, surroundings)
+    keys = _keys(checks, _base_key(plan, materials, surroundings, tier))
+    store.begin(plan.name, plan.identity)
     kept = {} if fresh else _remembered(keys, store)
     missing = [number for number in range(len(checks)) if number not in kept]
     course = Course([check.card.name for check in checks], store.seconds(), max(workers, 1), say)
     seconds, printed = {check.card.name: 0.0 for check in checks}, {}
-    for done in _measured(checks, missing, plan, materials, workers, course):
+    for done in _measured(checks, missing, plan, materials.subject, context, workers, course):
         kept[done.number] = done.measurements
         if all(item.status != "errored" for item in done.measurements.evidence):
             store.remember(keys[done.number], done.measurements)
@@ -94,7 +118,7 @@ def validate(
     taken = [kept[number] for number in range(len(checks))]
     evidence = tuple(item for part in taken for item in part.evidence)
     exhibits = tuple(item for part in taken for item in part.exhibits)
-    run = _seal(plan, materials, surroundings, checks, evidence, exhibits)
+    run = _seal(plan, materials, surroundings, checks, evidence, exhibits, tier, lock)
     timings = {
         "seconds": seconds,
         "printed": printed,
@@ -108,18 +132,18 @@ def _measured(
     checks: Sequence[Any],
     missing: Sequence[int],
     plan: Plan,
-    materials: Materials,
+    subject: Subject,
+    context: Context,
     workers: int,
     course: Course,
 ) -> Iterator[Done]:
     """Measure the missing checks, here or apart; yield each as it ends."""
-    context = _context(plan, materials)
     course.skip(set(range(len(checks))) - set(missing))
     if workers < 1:
         for number in missing:
             course.started(number)
             start = time.perf_counter()
-            found = measure(checks[number], materials.subject, context)
+            found = measure(checks[number], subject, context)
             course.ended(number)
             yield Done(number, found, time.perf_counter() - start, "")
         return
@@ -128,7 +152,7 @@ def _measured(
     order = sorted(missing, key=lambda number: -course.expected(number))
     for done in measure_apart(
         [checks[number] for number in order],
-        materials.subject,
+        subject,
         context,
         workers=workers,
         budget=budget,
@@ -138,11 +162,8 @@ def _measured(
         yield replace(done, number=order[done.number])
 
 
-def _keys(
-    checks: Sequence[Any], plan: Plan, materials: Materials, surroundings: Environment
-) -> list[str]:
+def _keys(checks: Sequence[Any], base: Mapping[str, Any]) -> list[str]:
     """Under what each check's measurements are remembered."""
-    base = _base_key(plan, materials, surroundings)
     return [
         digest(
             {
@@ -161,7 +182,7 @@ def _remembered(keys: Sequence[str], store: Store) -> dict[int, Measurements]:
     return {number: kept for number, kept in found.items() if kept is not None}
 
 
-def _context(plan: Plan, materials: Materials) -> Context:
+def _context(plan: Plan, materials: Materials, tier: MaterialityRef | None) -> Context:
     return Context(
         bars=materials.bars,
         folds=plan.make_folds(materials.bars),
@@ -171,10 +192,16 @@ def _context(plan: Plan, materials: Materials) -> Context:
         challengers=materials.challengers,
         scenarios=materials.scenarios,
         trials=materials.trials,
+        materiality=tier,
     )
 
 
-def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> dict[str, Any]:
+def _base_key(
+    plan: Plan,
+    materials: Materials,
+    surroundings: Environment,
+    tier: MaterialityRef | None,
+) -> dict[str, Any]:
     """What measurements depend on besides the check itself."""
     return {
         "subject": materials.subject.digest,
@@ -188,6 +215,7 @@ def _base_key(plan: Plan, materials: Materials, surroundings: Environment) -> di
         "scenarios": {s.name: s.digest for s in materials.scenarios},
         "trials": None if materials.trials is None else materials.trials.digest,
         "environment": surroundings.model_dump(mode="json"),
+        "materiality": None if tier is None else tier.model_dump(mode="json"),
     }
 
 
@@ -198,8 +226,10 @@ def _seal(
     checks: Sequence[Any],
     evidence: tuple[Evidence, ...],
     exhibits: tuple[Exhibit, ...],
+    tier: MaterialityRef | None,
+    lock: LockRef | None,
 ) -> Run:
-    judgement: Judgement = materials.policy.judge(evidence)
+    judgement: Judgement = materials.policy.at(tier).judge(evidence)
     subject = materials.subject
     return Run(
         plan=plan.model_dump(mode="json"),
@@ -223,6 +253,12 @@ def _seal(
         gate_reasons=judgement.reasons,
         inconclusive=judgement.inconclusive,
         validator=validator_power(),
+        materiality=tier,
+        lock=lock,
+        also=tuple(
+            GuidanceCoverage(policy=pack.reference, coverage=pack.coverage(judgement.findings))
+            for pack in materials.also
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
@@ -13,8 +14,10 @@ from finchaos.core import registry
 from finchaos.core.bars import Bars
 from finchaos.core.documents import Document, read_document
 from finchaos.core.errors import DocumentError
-from governance.record import Scalar
+from finchaos.core.provenance import digest
+from governance.record import Digest, Scalar
 from governance.splits import Fold, anchored_folds
+from governance.tiers import MaterialityPlan
 
 Params = dict[str, Any]
 
@@ -102,6 +105,10 @@ class Plan(Document):
     seed: int = Field(default=7, ge=0, lt=2**53)
     policy: str = "sr_26_2"
     """A pack's name, or the path of a YAML file."""
+    also: tuple[str, ...] = ()
+    """Further packs whose clauses are shown beside, served by the findings under ``policy``."""
+    materiality: MaterialityPlan | None = None
+    """Exposure and purpose, from which the policy derives the tier; none if left out."""
     subject: SubjectPlan
     data: DataPlan
     folds: FoldPlan = FoldPlan()
@@ -115,7 +122,7 @@ class Plan(Document):
     limits: LimitsPlan = LimitsPlan()
     formats: tuple[str, ...] = ("html", "pdf", "json", "junit", "markdown")
 
-    @field_validator("challengers", "scenarios", "formats")
+    @field_validator("challengers", "scenarios", "formats", "also")
     @classmethod
     def _named_once(cls, names: Any) -> Any:
         if not isinstance(names, str) and len(set(names)) != len(names):
@@ -128,6 +135,22 @@ class Plan(Document):
         if not checks:
             raise ValueError("no check is named; leave the key out for all of them")
         return checks
+
+    @property
+    def identity(self) -> Digest:
+        """Digest of the model and the bars: what results there are belong to them."""
+        return digest(
+            {
+                "subject": self.subject.model_dump(mode="json"),
+                "data": self.data.model_dump(mode="json"),
+            }
+        )
+
+    @model_validator(mode="after")
+    def _beside_the_judge(self) -> Self:
+        if self.policy in self.also:
+            raise ValueError(f"policy {self.policy!r} judges, so 'also' need not name it")
+        return self
 
     def make_folds(self, bars: Bars) -> tuple[Fold, ...]:
         """The folds over these bars.
@@ -163,13 +186,18 @@ class Plan(Document):
             )
         return folds
 
-    def make_checks(self) -> tuple[Any, ...]:
+    def make_checks(self, least: Mapping[str, Mapping[str, int]] | None = None) -> tuple[Any, ...]:
         """The checks, constructed, in a fixed order.
+
+        Parameters
+        ----------
+        least : mapping of check to parameters, optional
+            Least values that the tier of the model asks for; taken where the plan sets none.
 
         Raises
         ------
         UnknownNameError, DocumentError
-            If a check does not exist or does not take a parameter.
+            If a check does not exist, does not take a parameter, or is set to less than that.
         """
         if self.checks == "all":
             wanted: dict[str, dict[str, Scalar]] = {
@@ -177,7 +205,27 @@ class Plan(Document):
             }
         else:
             wanted = self.checks
-        return tuple(_construct(name, wanted[name]) for name in sorted(wanted))
+        floors = least or {}
+        return tuple(
+            _construct(name, _deep_enough(name, wanted[name], floors.get(name, {})))
+            for name in sorted(wanted)
+        )
+
+
+def _deep_enough(
+    name: str, params: Mapping[str, Scalar], least: Mapping[str, int]
+) -> dict[str, Scalar]:
+    """The plan's parameters over those of the tier; a plan cannot go below its tier."""
+    for key, floor in least.items():
+        said = params.get(key, floor)
+        if isinstance(said, int | float) and said < floor:
+            raise DocumentError(
+                f"the plan measures {name} less deeply than the model's tier asks for",
+                expected=f"{key} of at least {floor}",
+                got=str(said),
+                remedy="raise it, or leave it out to take that of the tier",
+            )
+    return {**least, **params}
 
 
 def _construct(name: str, params: dict[str, Scalar]) -> Any:

@@ -7,30 +7,36 @@ rule yields at least one Finding, and what was not measured can never pass.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from finchaos.core import registry
-from finchaos.core.documents import parse_yaml, read_document, validate_document
 from finchaos.core.errors import DocumentError, UnknownNameError
 from finchaos.core.provenance import digest
+from finchaos.core.subject import Materiality
 from governance.judgement import judge_rule
+from governance.packs import load_crosswalk as load_crosswalk
+from governance.packs import policy_names as policy_names
+from governance.packs import read_with_extended
 from governance.record import (
     SEVERITIES,
-    CheckCard,
     ClauseCoverage,
     Digest,
     Evidence,
     Finding,
     Gate,
+    MaterialityRef,
     PolicyRef,
     Severity,
     Verdict,
 )
-from governance.rules import Crosswalk, PolicyDocument, Rule
+from governance.rules import Clause, PolicyDocument, Rule
+from governance.tiers import Depth, MaterialityPlan
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "not_assessed", "warn", "pass")
 
@@ -92,14 +98,50 @@ class Policy:
             )
         )
         gate, reasons, inconclusive = self._gate(findings)
-        return Judgement(findings, self._coverage(findings), gate, reasons, inconclusive)
+        return Judgement(findings, self.coverage(findings), gate, reasons, inconclusive)
+
+    def derive(
+        self, stated: MaterialityPlan | None, declared: Materiality
+    ) -> MaterialityRef | None:
+        """The tier of what a plan states; None if it states nothing.
+
+        Raises
+        ------
+        DocumentError
+            If the pack has no table of tiers.
+        """
+        if stated is None:
+            return None
+        if self.document.tiers is None:
+            raise DocumentError(
+                f"the plan states a materiality, and policy {self.document.name!r} has no tiers",
+                remedy="extend 'baseline', or write a table under 'tiers'",
+            )
+        return self.document.tiers.derive(stated, declared)
+
+    def depth(self, found: MaterialityRef | None) -> Depth | None:
+        """What the tier asks of a validation; None where no tier was derived."""
+        if found is None or self.document.tiers is None:
+            return None
+        return self.document.tiers.depth[found.tier]
+
+    def at(self, found: MaterialityRef | None) -> Policy:
+        """This policy with the rules that the tier requires blocking where not assessed."""
+        depth = self.depth(found)
+        if depth is None:
+            return self
+        rules = {
+            rule_id: rule.model_copy(update={"when_not_assessed": "block"})
+            if _matches(rule_id, depth.required)
+            else rule
+            for rule_id, rule in self.rules.items()
+        }
+        return dataclasses.replace(self, rules=rules)
 
     def _cites(self) -> dict[str, tuple[str, ...]]:
         return {
             rule_id: tuple(
-                clause.id
-                for clause in self.document.clauses
-                if any(fnmatchcase(rule_id, pattern) for pattern in clause.rules)
+                clause.id for clause in self.document.clauses if _matches(rule_id, clause.rules)
             )
             for rule_id in self.rules
         }
@@ -123,10 +165,11 @@ class Policy:
             return "conditional", tuple(conditional), False
         return "open", (), False
 
-    def _coverage(self, findings: Sequence[Finding]) -> tuple[ClauseCoverage, ...]:
+    def coverage(self, findings: Sequence[Finding]) -> tuple[ClauseCoverage, ...]:
+        """What findings, under this policy or another, say about every clause of this one."""
         rows = []
         for clause in self.document.clauses:
-            serving = [f for f in findings if clause.id in f.cites]
+            serving = [f for f in findings if _matches(f.rule, clause.rules)]
             assessed = [f for f in serving if f.verdict != "not_assessed"]
             whole = clause.extent == "full" and len(assessed) == len(serving)
             worst = min((f.verdict for f in serving), key=_WORST_FIRST.index, default=None)
@@ -153,35 +196,8 @@ def _weight(finding: Finding) -> tuple[bool, int]:
     return finding.verdict != "fail", SEVERITIES.index(finding.severity)
 
 
-def policy_names() -> tuple[str, ...]:
-    """Names of the packs that ship."""
-    return tuple(
-        sorted(
-            item.name.removesuffix(".yaml")
-            for item in files("policies").iterdir()
-            if item.name.endswith(".yaml") and item.name != "crosswalk.yaml"
-        )
-    )
-
-
-def load_crosswalk() -> Crosswalk:
-    """What moved between the superseded guidance and the one that replaced it."""
-    text = files("policies").joinpath("crosswalk.yaml").read_text(encoding="utf-8")
-    return validate_document(parse_yaml(text, "crosswalk"), Crosswalk, "policies/crosswalk.yaml")
-
-
-def _read(name: str, beside: Path | None) -> PolicyDocument:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        located = path if path.is_absolute() or beside is None else beside / path
-        return read_document(located, PolicyDocument)
-    if name not in policy_names():
-        raise UnknownNameError(
-            f"no policy named {name!r}",
-            expected=f"one of {', '.join(policy_names())}, or the path of a YAML file",
-        )
-    text = files("policies").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return validate_document(parse_yaml(text, f"policies/{name}.yaml"), PolicyDocument, name)
+def _matches(rule_id: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(rule_id, pattern) for pattern in patterns)
 
 
 def load_policy(name: str, *, beside: Path | None = None) -> Policy:
@@ -192,29 +208,26 @@ def load_policy(name: str, *, beside: Path | None = None) -> Policy:
     name : str
         A shipped pack, or a path ending in ``.yaml``.
     beside : Path, optional
-        Folder that relative paths start from.
+        Folder that a relative path starts from; one under ``extends`` starts from its own file.
 
     Raises
     ------
     DocumentError
         If the file is malformed, extends itself, or a rule or clause names what does not exist.
     """
-    chain: list[PolicyDocument] = []
-    seen: list[str] = []
-    wanted: str | None = name
-    while wanted is not None:
-        if wanted in seen:
-            raise DocumentError(f"policy {name!r} extends itself", got=" -> ".join([*seen, wanted]))
-        seen.append(wanted)
-        chain.append(_read(wanted, beside))
-        wanted = chain[-1].extends
+    chain = read_with_extended(name, beside)
     rules: dict[str, Rule] = {}
+    clauses: dict[str, Clause] = {}
     closed_by: tuple[Severity, ...] = ("critical", "high")
     for document in reversed(chain):
+        _check_clause_ids(document)
         rules.update(document.rules)
+        clauses.update({clause.id: clause for clause in document.clauses})
         closed_by = document.closed_by if document.closed_by is not None else closed_by
+    tiers = next((document.tiers for document in chain if document.tiers is not None), None)
     _check_document(chain[0], name, rules)
-    policy = Policy(chain[0], dict(sorted(rules.items())), closed_by)
+    whole = chain[0].model_copy(update={"clauses": tuple(clauses.values()), "tiers": tiers})
+    policy = Policy(whole, dict(sorted(rules.items())), closed_by)
     _check_names(policy)
     return policy
 
@@ -232,28 +245,32 @@ def _check_document(document: PolicyDocument, asked: str, rules: Mapping[str, Ru
         )
 
 
+def _check_clause_ids(document: PolicyDocument) -> None:
+    ids = [clause.id for clause in document.clauses]
+    if twice := sorted({i for i in ids if ids.count(i) > 1}):
+        raise DocumentError(
+            f"policy {document.name!r} has a clause id twice",
+            got=", ".join(twice),
+            remedy="give every clause an id of its own",
+        )
+
+
 def _check_names(policy: Policy) -> None:
     """Every rule names an existing check and metric; every clause an existing rule."""
     problems = []
-    cards: dict[str, CheckCard | None] = {}
     for rule_id, rule in policy.rules.items():
-        if rule.check not in cards:
-            cards[rule.check] = _card(rule.check)
-        card = cards[rule.check]
-        if card is None:
+        kind = _check_class(rule.check)
+        if kind is None:
             problems.append(f"rule {rule_id} names the unknown check {rule.check!r}")
-        elif rule.metric not in {spec.name for spec in card.metrics}:
+        elif rule.metric not in {spec.name for spec in kind.card.metrics}:
             problems.append(f"rule {rule_id}: check {rule.check} has no metric {rule.metric!r}")
-    ids = [clause.id for clause in policy.document.clauses]
-    problems += [
-        f"clause id {i} appears twice" for i in sorted({i for i in ids if ids.count(i) > 1})
-    ]
     for clause in policy.document.clauses:
         problems += [
             f"clause {clause.id} names {pattern!r}, which matches no rule"
             for pattern in clause.rules
             if not any(fnmatchcase(rule_id, pattern) for rule_id in policy.rules)
         ]
+    problems += _unknown_depths(policy)
     if problems:
         raise DocumentError(
             f"policy {policy.document.name!r} names things that do not exist",
@@ -262,8 +279,37 @@ def _check_names(policy: Policy) -> None:
         )
 
 
-def _card(check: str) -> CheckCard | None:
-    if check not in registry.names("governance.checks"):
+def _unknown_depths(policy: Policy) -> list[str]:
+    """What the tiers ask of checks, parameters and rules that there are not."""
+    problems = []
+    tiers = policy.document.tiers
+    for level, depth in tiers.depth.items() if tiers is not None else ():
+        for check, params in depth.checks.items():
+            kind = _check_class(check)
+            if kind is None:
+                problems.append(f"tier {level} names the unknown check {check!r}")
+                continue
+            fields = dataclasses.fields(kind)
+            problems += [
+                f"tier {level}: check {check} has no parameter {name!r}"
+                for name in sorted(set(params) - {field.name for field in fields})
+            ]
+        problems += [
+            f"tier {level} requires {pattern!r}, which matches no rule"
+            for pattern in depth.required
+            if not any(fnmatchcase(rule_id, pattern) for rule_id in policy.rules)
+        ]
+    return problems
+
+
+def _check_class(name: str) -> Any:
+    try:
+        return _known_check_class(name)
+    except UnknownNameError:
         return None
-    card: CheckCard = registry.public_class("governance.checks", check).card
-    return card
+
+
+@cache
+def _known_check_class(name: str) -> Any:
+    """The class of a check; looked up once, since asking for outside checks scans all packages."""
+    return registry.public_class("governance.checks", name)

@@ -9,7 +9,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
@@ -19,6 +25,11 @@ from governance.cards import FamilyPower as FamilyPower
 from governance.cards import Hypothesis as Hypothesis
 from governance.cards import MetricSpec as MetricSpec
 from governance.cards import ValidatorPower as ValidatorPower
+from governance.locks import LockChange as LockChange
+from governance.locks import LockRef as LockRef
+from governance.references import PolicyRef as PolicyRef
+from governance.references import PolicyStatus as PolicyStatus
+from governance.tiers import MaterialityRef as MaterialityRef
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -243,17 +254,6 @@ class InputRef(Document):
     """Source, rows, first and last time, kind (real, replay, reconstructed), licence."""
 
 
-class PolicyRef(Document):
-    """The policy a Run was judged under."""
-
-    name: str
-    version: str
-    title: str
-    status: Literal["active", "superseded", "draft", "voluntary"]
-    source: str
-    digest: Digest
-
-
 class Environment(Document):
     """What else the numbers depend on."""
 
@@ -270,6 +270,14 @@ class Environment(Document):
     backend: str
     """Scan backend and device of the subject."""
     seed: int
+
+
+class GuidanceCoverage(Document):
+    """A further guidance beside the one the Run was judged under: its clauses, and no verdict."""
+
+    policy: PolicyRef
+    coverage: tuple[ClauseCoverage, ...]
+    """What the findings of the judging policy say about its clauses."""
 
 
 class SubjectRef(Document):
@@ -289,6 +297,10 @@ class ExhibitRef(Document):
     check: str
     name: str
     digest: Digest
+
+
+_ADDED = frozenset({"materiality", "lock", "also", "validator"})
+"""Fields of a Run that came after Runs had been sealed without them."""
 
 
 class Run(Record):
@@ -312,10 +324,22 @@ class Run(Record):
     coverage: tuple[ClauseCoverage, ...]
     gate: Gate
     gate_reasons: tuple[str, ...]
-    validator: ValidatorPower | None = None
-    """How good this validator was found to be; None if nobody measured it."""
     inconclusive: bool
     """The gate is closed only because something that must be assessed could not be."""
+    materiality: MaterialityRef | None = None
+    """The tier it was made at; None where the plan states no exposure and purpose."""
+    lock: LockRef | None = None
+    """The lock of the plan that was there before anything was measured; None if it had none."""
+    also: tuple[GuidanceCoverage, ...] = ()
+    """Further guidances whose coverage is shown."""
+    validator: ValidatorPower | None = None
+    """How good this validator was found to be; None if nobody measured it."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what a Run does not have of ``_ADDED``, so that old ones keep their digest."""
+        said: dict[str, Any] = handler(self)
+        return {key: value for key, value in said.items() if value or key not in _ADDED}
 
 
 class SignedCopy(Document):

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from finchaos.core.documents import Document
-from governance.record import Evidence, Role, Severity, Threshold
+from governance.record import Evidence, PolicyStatus, Role, Severity, Threshold
+from governance.tiers import TierTable
 
 NotAssessed = Literal["block", "warn", "ignore"]
 
@@ -102,13 +103,16 @@ class PolicyDocument(Document):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    status: Literal["active", "superseded", "draft", "voluntary"]
+    status: PolicyStatus
     source: str
     extends: str | None = None
     rules: dict[str, Rule] = Field(default_factory=dict)
     closed_by: tuple[Severity, ...] | None = None
     """Severities of failed findings that close the gate; other failures make it conditional."""
     clauses: tuple[Clause, ...] = ()
+    """Its own; those of the packs it extends come before, one of the same id is replaced."""
+    tiers: TierTable | None = None
+    """How materiality is derived and what it asks for; that of the nearest pack that has one."""
 
 
 class Topic(Document):

@@ -9,6 +9,7 @@
     <store>/<run digest>/signoffs/            signed decisions
     <store>/audit.jsonl                       hash chain of everything that happened
     <store>/.evidence/<key>.json              measurements by inputs, for resuming
+    <store>/.begun/<key>.json                 plans whose measuring began, finished or not
 
 A run appears by one rename of a complete, flushed folder: there is never half a run.
 """
@@ -183,6 +184,19 @@ class Store:
         }
         return StoredRun(run, exhibits, folder)
 
+    def begin(self, plan: str, identity: str) -> None:
+        """Note that a plan is being measured, so that results of it may be known from now on."""
+        begun = Begun(plan=plan, identity=identity)
+        path = self.root / ".begun" / f"{begun.digest}.json"
+        if not path.is_file():
+            write_atomic(path, begun.to_json())
+
+    def begun(self) -> tuple[Begun, ...]:
+        """All plans whose measuring ever began here, in no particular order."""
+        return tuple(
+            Begun.from_json(path.read_bytes()) for path in (self.root / ".begun").glob("*.json")
+        )
+
     def remembered(self, key: str) -> Measurements | None:
         """Measurements stored under ``key``, or None; a damaged file counts as none."""
         path = self.root / ".evidence" / f"{key}.json"
@@ -201,6 +215,15 @@ class Store:
         """Store measurements under ``key``."""
         kept = Remembered(key=key, content_digest=measurements.digest, content=measurements)
         write_atomic(self.root / ".evidence" / f"{key}.json", kept.to_json())
+
+
+class Begun(Record):
+    """A validation that began to measure."""
+
+    plan: str
+    """The plan's name."""
+    identity: Digest
+    """:attr:`governance.plan.Plan.identity`."""
 
 
 def _verified(path: Path, digest: str) -> bytes:

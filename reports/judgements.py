@@ -338,12 +338,19 @@ class CoverageLine:
     """Checks whose findings serve the clause, with how many; empty if none does."""
 
 
-def coverage_lines(run: Run, signoffs: Sequence[SignOff] = ()) -> tuple[CoverageLine, ...]:
-    """The coverage matrix, every clause a row; sign-offs serve the clauses that ask for them."""
+def coverage_lines(
+    run: Run,
+    signoffs: Sequence[SignOff] = (),
+    coverage: Sequence[ClauseCoverage] | None = None,
+) -> tuple[CoverageLine, ...]:
+    """The coverage matrix, every clause a row; sign-offs serve the clauses that ask for them.
+
+    ``coverage`` is that of a further guidance; without it, that of the judging policy.
+    """
     decided = {item.role: item for item in signoffs}
     checks = {finding.id: finding.check for finding in run.findings}
     lines = []
-    for clause in run.coverage:
+    for clause in run.coverage if coverage is None else coverage:
         served = [checks[item] for item in clause.findings if item in checks]
         by_check = [f"{name} ({served.count(name)})" for name in dict.fromkeys(served)]
         by_hand = [_signed(role, decided.get(role)) for role in clause.sign_off]

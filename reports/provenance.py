@@ -9,6 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from governance.record import InputRef, Run, Scalar
+from reports.registration import lock_changes
 from reports.tables import Cell, Head, Table, words
 from reports.validator import validator_tables
 
@@ -36,14 +37,26 @@ _CARD_ORDER = (
     "name", "version", "purpose", "intended_use", "prohibited_use", "materiality", "owner",
     "developer", "limitations", "min_position", "max_position", "warmup_bars", "feature_names",
 )  # fmt: skip
-_PLAN_ORDER = ("name", "seed", "policy", "subject", "data", "folds", "trading")
+_PLAN_ORDER = (
+    "name",
+    "seed",
+    "policy",
+    "also",
+    "materiality",
+    "subject",
+    "data",
+    "folds",
+    "trading",
+)
 
 
 def appendix_tables(run: Run) -> tuple[Table, ...]:
     """Digests, inputs, model card, environment and packages."""
+    changed = lock_changes(run)
     return (
         _digests(run),
         _inputs(run),
+        *((changed,) if changed is not None else ()),
         _model(run),
         _environment(run),
         *validator_tables(run),
@@ -62,6 +75,12 @@ def _digests(run: Run) -> Table:
             ("Run", run.digest),
             ("Subject", run.subject.digest),
             ("Policy", run.policy.digest),
+            *((f"Guidance {item.policy.name}", item.policy.digest) for item in run.also),
+            *(
+                (("Lock of the plan", run.lock.digest), ("Its audit entry", run.lock.entry))
+                if run.lock is not None
+                else ()
+            ),
             *((f"{words(item.role)}: {item.name}", item.digest) for item in run.inputs),
             *((f"Exhibit: {item.check}/{item.name}", item.digest) for item in run.exhibits),
         ],

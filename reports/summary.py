@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from governance.record import SEVERITIES, Finding, Run, SignOff
 from reports.judgements import AWAITS_SIGN_OFF, COVERAGE_NAMES, CoverageLine, coverage_lines
+from reports.registration import lock_sentence
 
 GATES = {
     "open": "The findings allow use within the stated limits.",
@@ -29,6 +30,7 @@ def paragraph(run: Run, signoffs: Sequence[SignOff] = ()) -> str:
         _measurements(run),
         _verdicts(run),
         _coverage(coverage_lines(run, signoffs)),
+        lock_sentence(run),
     )
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from finchaos.core.errors import IntegrityError
-from governance.record import ROLES, CheckCard, Exhibit, Run, Scalar, SignOff, Verdict
+from governance.record import ROLES, CheckCard, Exhibit, PolicyRef, Run, Scalar, SignOff, Verdict
 from reports.figures import Figure, anchor, exhibit_table, undrawable, verified
 from reports.judgements import (
     VERDICTS,
@@ -22,6 +22,7 @@ from reports.judgements import (
 )
 from reports.measurements import evidence_tables, self_checks
 from reports.provenance import appendix_tables, plan_text
+from reports.registration import SHOWN_CHANGES, lock_changes, lock_text, materiality_text
 from reports.summary import gate_sentence, paragraph
 from reports.tables import Table, words
 
@@ -81,6 +82,20 @@ class CheckSection:
 
 
 @dataclass(frozen=True)
+class FurtherGuidance:
+    """A guidance that did not judge, and what the findings say about its clauses."""
+
+    policy: PolicyRef
+    lines: tuple[CoverageLine, ...]
+
+    @property
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """Clauses by status, in the order they first appear."""
+        said = [line.status for line in self.lines]
+        return tuple((status, said.count(status)) for status in dict.fromkeys(said))
+
+
+@dataclass(frozen=True)
 class ReportView:
     """What the formats render.
 
@@ -96,6 +111,11 @@ class ReportView:
         Worst first.
     severities : tuple of SeveritySection
     coverage : tuple of CoverageLine
+    also : tuple of FurtherGuidance
+    materiality, lock : str
+        How material the model is; whether the plan was locked.
+    lock_changes : Table or None
+        The first things that were changed after the lock.
     checks : tuple of CheckSection
     signoffs : tuple of SignOffLine
         One per role, in order.
@@ -120,6 +140,10 @@ class ReportView:
     findings: tuple[FindingLine, ...]
     severities: tuple[SeveritySection, ...]
     coverage: tuple[CoverageLine, ...]
+    also: tuple[FurtherGuidance, ...]
+    materiality: str
+    lock: str
+    lock_changes: Table | None
     checks: tuple[CheckSection, ...]
     signoffs: tuple[SignOffLine, ...]
     appendix: tuple[Table, ...]
@@ -194,6 +218,13 @@ def report_view(
         findings=lines,
         severities=severity_sections(lines, run.cards),
         coverage=coverage_lines(run, signoffs),
+        also=tuple(
+            FurtherGuidance(item.policy, coverage_lines(run, signoffs, item.coverage))
+            for item in run.also
+        ),
+        materiality=materiality_text(run),
+        lock=lock_text(run),
+        lock_changes=lock_changes(run, SHOWN_CHANGES),
         checks=_checks(run, verified(run, exhibits), lines),
         signoffs=_signoffs(run, signoffs),
         appendix=appendix_tables(run),

@@ -18,8 +18,8 @@ from finchaos.core.subject import Capability, Subject
 from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
-from governance.policy import load_policy
-from governance.scenario import load_scenario, scenario_names
+from governance.policy import Policy, load_policy
+from governance.scenario import Scenario, load_scenario, scenario_names
 from governance.trials import Trials, read_trials
 
 Progress = Callable[[str, int, int], None]
@@ -67,6 +67,20 @@ def find_trials(plan: Plan, beside: Path) -> Trials | None:
         sharpe_scores=named.sharpe_scores,
         returns=None if named.returns is None else beside / named.returns,
     )
+
+
+def find_policies(plan: Plan, beside: Path) -> tuple[Policy, tuple[Policy, ...]]:
+    """The pack that judges and those shown beside it, the plan's checks deep enough for it."""
+    policy = load_policy(plan.policy, beside=beside)
+    depth = policy.depth(policy.derive(plan.materiality, "high"))  # whatever the card declares
+    plan.make_checks(depth.checks if depth is not None else None)
+    return policy, tuple(load_policy(name, beside=beside) for name in plan.also)
+
+
+def find_scenarios(plan: Plan, beside: Path) -> tuple[Scenario, ...]:
+    """The plan's scenarios."""
+    names = scenario_names() if plan.scenarios == "all" else plan.scenarios
+    return tuple(load_scenario(name, beside=beside) for name in names)
 
 
 def load_data(plan: DataPlan, beside: Path) -> Bars:
@@ -155,14 +169,12 @@ def gather(
     plan: Plan, beside: Path, progress: Progress | None = None, cache: Path | None = None
 ) -> Materials:
     """Load everything a plan names; cheap things first, so that mistakes surface early."""
-    plan.make_checks()
-    policy = load_policy(plan.policy, beside=beside)
+    policy, also = find_policies(plan, beside)
     for name in plan.formats:
         registry.module("reports.formats", name)
-    names = scenario_names() if plan.scenarios == "all" else plan.scenarios
-    scenarios = tuple(load_scenario(name, beside=beside) for name in names)
+    scenarios = find_scenarios(plan, beside)
     challengers, trials = find_challengers(plan), find_trials(plan, beside)
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
     subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)
-    return Materials(subject, bars, policy, challengers, scenarios, trials)
+    return Materials(subject, bars, policy, challengers, scenarios, trials, also)

@@ -62,7 +62,11 @@ def scenarios(name: NameArgument = None, json: JsonOption = False) -> None:
 def policies(
     name: NameArgument = None,
     crosswalk: Annotated[
-        bool, typer.Option("--crosswalk", help="What moved from SR 11-7 to SR 26-2.")
+        bool,
+        typer.Option(
+            "--crosswalk",
+            help="What moved from SR 11-7 to SR 26-2, and its clauses beside those of others.",
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -71,9 +75,7 @@ def policies(
         from governance.policy import load_crosswalk, load_policy, policy_names
 
         if crosswalk:
-            moved = load_crosswalk()
-            rows = [(item.topic, item.was, item.now) for item in moved.topics]
-            _table(f"{moved.old} to {moved.new}", ("topic", "was", "now"), rows)
+            _print_crosswalk(load_crosswalk(), [load_policy(each) for each in policy_names()])
             return
         found = [load_policy(each) for each in ((name,) if name else policy_names())]
     if name or json:
@@ -98,6 +100,31 @@ def policies(
         for p in found
     ]
     _table("policies", ("name", "version", "status", "content", "title"), listed)
+
+
+def _print_crosswalk(moved: Any, packs: Sequence[Any]) -> None:
+    """What moved, then every clause of the newer guidance beside its counterparts."""
+    rows = [(item.topic, item.was, item.now) for item in moved.topics]
+    _table(f"{moved.old} to {moved.new}", ("topic", "was", "now"), rows)
+    newer = next(pack.document for pack in packs if pack.document.name == moved.new)
+    others = sorted(
+        pack.document.name
+        for pack in packs
+        if pack.document.clauses and pack.document.name != newer.name
+    )
+    lines = [
+        (
+            clause.id,
+            *(
+                ", ".join(
+                    link.split(":", 1)[1] for link in clause.maps_to if link.startswith(f"{name}:")
+                )
+                for name in others
+            ),
+        )
+        for clause in newer.clauses
+    ]
+    _table("clauses that correspond", (newer.name, *others), lines)
 
 
 def runs(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:

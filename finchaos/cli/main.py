@@ -9,7 +9,17 @@ from __future__ import annotations
 import typer
 
 import finchaos
-from finchaos.cli import backtest, catalogue, console, extract, laboratory, selftest, sign, validate
+from finchaos.cli import (
+    backtest,
+    catalogue,
+    console,
+    extract,
+    laboratory,
+    plan,
+    selftest,
+    sign,
+    validate,
+)
 
 app = typer.Typer(
     name="finchaos",
@@ -54,6 +64,8 @@ for command in (
     catalogue.schema,
 ):
     app.command()(command)
+for name, group in (("plan", plan.app),):
+    app.add_typer(group, name=name)
 
 
 def run() -> None:

@@ -61,14 +61,19 @@ def validate(
     start = time.perf_counter()
     with console.reported():
         from finchaos.cli.assemble import find_plan, gather
+        from governance.environment import code_digest
         from governance.harness import validate as run_harness
+        from governance.signoff.plan_lock import compare_with_lock, content_of
         from governance.store import Store
 
         wanted, beside = find_plan(plan)
         with console.progress() as say:
             materials = gather(wanted, beside, say, store / ".models")
+            home = Store(store)
+            now = content_of(wanted, materials.policy, materials.scenarios, code_digest())
+            lock = compare_with_lock(home, now)  # before anything is measured
             stored = run_harness(
-                wanted, materials, Store(store), say, fresh=fresh, workers=worker_count(workers)
+                wanted, materials, home, say, fresh=fresh, workers=worker_count(workers), lock=lock
             )
             written = _render(stored, wanted.formats, say) if report else {}
     summary = _summary(stored, written)
@@ -184,6 +189,8 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
         "policy": f"{run.policy.name} {run.policy.version}",
         "gate": run.gate,
         "inconclusive": run.inconclusive,
+        "tier": None if run.materiality is None else run.materiality.tier,
+        "lock": None if run.lock is None else run.lock.model_dump(mode="json"),
         "findings": dict(sorted(verdicts.items())),
         "evidence": len(run.evidence),
         "worst": [
@@ -194,11 +201,21 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def _lock_line(lock: dict[str, Any] | None) -> str:
+    if lock is None:
+        return "plan not locked before its results"
+    late = ", after results were known" if lock["after_results"] else " before any result"
+    changed = len(lock["changes"])
+    more = f"; {changed} thing{'s' * (changed != 1)} changed since" if changed else ""
+    return f"plan locked on {lock['at']}{late}{more}"
+
+
 def _print(summary: dict[str, Any], seconds: float, following: str) -> None:
     colour = {"open": "green", "conditional": "yellow", "closed": "red"}[summary["gate"]]
     say = console.out.print
     say(f"[bold]{summary['subject']}[/] under {summary['policy']}")
     say(f"gate [bold {colour}]{summary['gate']}[/]" + " (inconclusive)" * summary["inconclusive"])
+    say(_lock_line(summary["lock"]), markup=False)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["findings"].items())
     say(f"findings: {counts}; evidence: {summary['evidence']}")
     for item in summary["worst"][:SHOWN_FINDINGS]:

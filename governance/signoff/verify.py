@@ -39,6 +39,7 @@ from governance.signoff.manifest import (
 )
 from governance.signoff.pdf_verification import require_pdf_signatures, require_recorded_states
 from governance.signoff.people import same_person
+from governance.signoff.plan_lock import require_lock
 from governance.signoff.rendered import require_rendered
 from governance.signoff.staging import SIGN_OFF_ACTION, interrupted
 from governance.signoff.trust import Roots, require_trusted, trust_label, trusted_roots
@@ -86,6 +87,8 @@ def _examined(folder: Path, chain: Chain | None, roots: Roots, checks: Checks) -
     if run is None:
         return Verification(tuple(checks.outcomes), (), "")
     checks.run("exhibits", lambda: _exhibits(folder, run))
+    if run.lock is not None and chain is not None:
+        checks.run("lock of the plan", partial(require_lock, run, chain))
     checks.run("interrupted sign-off", lambda: _nothing_interrupted(folder), quiet=True)
     present = checks.run("files in the folder", lambda: _expected_files(folder, run))
     if chain is not None and present is not None:
