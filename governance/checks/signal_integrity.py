@@ -42,7 +42,7 @@ class SignalIntegrity:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="signal_integrity",
-        version=1,
+        version=2,
         title="Integrity of signals",
         question="Does the model answer every bar with one usable position within its limits?",
         pillar="conceptual_soundness",
@@ -65,6 +65,11 @@ class SignalIntegrity:
             _count("positions_in_warmup", "Positions other than 0 during the warm-up"),
             _count("positions_while_tripped", "Positions other than 0 while the switch is latched"),
             _count("invalid_probabilities", "Stress probabilities not within 0 and 1"),
+            _count(
+                "invalid_forecasts",
+                "Rows with a forecast mean that is not finite, or a forecast volatility that is not "
+                "finite and positive, after the warm-up",
+            ),
             _count("nonfinite_latents", "Rows with a latent that is NaN or infinite"),
             _count("negative_regimes", "Regime labels below 0"),
             _count(
