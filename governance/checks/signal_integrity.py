@@ -67,7 +67,7 @@ class SignalIntegrity:
             _count("invalid_probabilities", "Stress probabilities not within 0 and 1"),
             _count(
                 "invalid_forecasts",
-                "Rows with a forecast mean that is not finite, or a forecast volatility that is not "
+                "Rows with a forecast mean that is not finite, or a volatility that is not "
                 "finite and positive, after the warm-up",
             ),
             _count("nonfinite_latents", "Rows with a latent that is NaN or infinite"),
