@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from finchaos.core.bars import Bars, Provenance
-from finchaos.core.provenance import random_stream
+from finchaos.core.provenance import array_digest, digest, random_stream
+from finchaos.core.signals import Signals
+from finchaos.core.subject import Capability, ModelCard
 
 _BURN_IN = 500
 NULLS = ("iid", "AR(1)", "GARCH")
+_CARD = ModelCard(name="prepared answers", version="1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,3 +85,68 @@ def _garch(noise: np.ndarray, scale: float) -> Process:
     kept = slice(_BURN_IN, None)
     true = scale * volatility
     return Process((true * noise)[kept], np.zeros(len(noise) - _BURN_IN), true[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A subject that says prepared fields, row by row from the first bar on.
+
+    Attributes
+    ----------
+    fields : dict of str to numpy.ndarray, shape (bars,)
+        Of :class:`finchaos.core.signals.Signals`.
+    """
+
+    fields: dict[str, np.ndarray]
+    card: ModelCard = _CARD
+    capabilities: frozenset[Capability] = frozenset({Capability.REFIT})
+    trained_rows: int = 0
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest([array_digest(self.fields), self.trained_rows]))
+
+    def fit(self, bars: Bars, *, seed: int) -> Prepared:
+        """Remember how many bars it was shown."""
+        return replace(self, trained_rows=len(bars))
+
+    def signals(self, bars: Bars) -> Signals:
+        """The fields as far as the bars go."""
+        n = len(bars)
+        return Signals(bars.index, **{name: values[:n] for name, values in self.fields.items()})
+
+
+def knowing(path: Process, *, noise: np.ndarray | None = None) -> Prepared:
+    """A subject that knows mean and volatility of the next return; the last bar repeats its own.
+
+    Parameters
+    ----------
+    path : Process
+    noise : numpy.ndarray, shape (n,), optional
+        Added to the logarithm of the volatility.
+    """
+    volatility = path.volatility if noise is None else path.volatility * np.exp(noise)
+    return Prepared(
+        {
+            "position": np.ones(len(volatility) + 1),
+            "forecast_mean": np.append(path.mean, path.mean[-1]),
+            "forecast_volatility": np.append(volatility, volatility[-1]),
+        }
+    )
+
+
+def blind(seed: int, name: str, bars: int, *, spell: float = 20.0) -> Prepared:
+    """In or out of the market in spells that know nothing of it, and a regime that says so.
+
+    Parameters
+    ----------
+    seed : int
+    name : str
+        Of the random stream.
+    bars : int
+    spell : float
+        Mean length in bars.
+    """
+    turns = random_stream(seed, f"nulls.blind.{name}").random(bars) < 1.0 / spell
+    regime = np.cumsum(turns) % 2
+    return Prepared({"position": 1.0 - regime, "regime": regime})
