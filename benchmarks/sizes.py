@@ -71,10 +71,8 @@ def run(options: Options, sizes: Sizes = Sizes()) -> Report:
                 rejected, tried = counts.setdefault(key, {}).get(null, (0, 0))
                 counts[key][null] = (rejected + (probability <= LEVEL), tried + 1)
     rows = [(*key, *_cells(counts[key], sizes)) for key in sorted(counts)]
-    columns = ("check", "probability", "of")
-    columns += tuple(
-        part for null in sizes.nulls for part in (f"{null}, %", f"{null}, 95 % interval")
-    )
+    measured = (f"{null}, {what}" for null in sizes.nulls for what in ("%", "95 % interval"))
+    columns = ("check", "probability", "of", *measured)
     notes = (
         f"Share of {sizes.paths} markets of {sizes.bars} returns with a probability of at most "
         f"{LEVEL:g}, exact interval; {sizes.draws} draws within a check. iid and AR(1) of 0.2 with "
@@ -102,11 +100,11 @@ def _cells(counted: dict[str, tuple[int, int]], sizes: Sizes) -> Iterator[Cell]:
 def _probabilities(null: str, seed: int, sizes: Sizes) -> Iterator[tuple[Key, float]]:
     """Every probability measured on one path whose null is true."""
     path = process(null, seed, sizes.bars)
-    rivals = {name: blind(seed, name, sizes.bars + 1) for name in ("one", "two")}
-    plain, rivalled, twinned = (
-        _context(path, seed, challengers)
-        for challengers in ({}, rivals, {"twin": _noisy(path, seed, "twin")})
+    plain = _context(path, seed, {})
+    rivalled = _context(
+        path, seed, {name: blind(seed, name, sizes.bars + 1) for name in ("one", "two")}
     )
+    twinned = _context(path, seed, {"twin": _noisy(path, seed, "twin")})
     truth, lost = knowing(path), blind(seed, "model", sizes.bars + 1)
     noisy = _noisy(path, seed, "model")
     runs: tuple[tuple[Any, Subject, Context], ...] = (
