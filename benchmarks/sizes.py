@@ -134,9 +134,10 @@ def _is_null(item: Evidence, kind: str, null: str) -> bool:
     follows = null != "iid"
     if item.check == "residuals":
         if metric.startswith("return") or where.get("family") == "returns":
-            # Positions that know nothing leave the market's own autocorrelation and clustering.
+            # Positions that know nothing leave the market's own autocorrelation, and their spells
+            # out of it are a clustering of their own.
             square = metric == "return_square_probability"
-            return kind == "implied" and not (null == "AR(1)" or (square and follows))
+            return kind == "implied" and null != "AR(1)" and not square
         return kind == "given" or not follows
     if item.check == "forecast_comparison":
         if kind == "noisy":

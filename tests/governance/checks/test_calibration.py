@@ -96,7 +96,7 @@ def test_storms_foreseen_and_storms_inverted() -> None:
 def test_a_regime_model_is_told_by_which_law_it_is_judged() -> None:
     bars = regime_switching_bars(9, 1200)
     found = found_on(VolatilityRegime(), bars)
-    assert "no forecast of its own" in found.find("uniformity_distance", forecast="implied").note
+    assert "forecasts no volatility" in found.find("uniformity_distance", forecast="implied").note
     assert found.find("variance_ratio").status == "skipped"
     assert found.value("discrimination") > 0.0
     assert {exhibit.name for exhibit in found.exhibits} == {"ranks", "reliability"}

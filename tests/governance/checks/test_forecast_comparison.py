@@ -68,7 +68,7 @@ def test_a_regime_model_is_told_by_which_law_it_is_judged() -> None:
     bars = regime_switching_bars(9, 1500)
     found = found_on(VolatilityRegime(), bars)
     evidence = found.find("loss_difference", loss="qlike", rival="constant")
-    assert "no forecast of its own" in evidence.note
+    assert "forecasts no volatility" in evidence.note
     assert evidence.value is not None
     assert evidence.value < 0.0
     (table,) = found.exhibits

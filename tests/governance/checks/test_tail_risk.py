@@ -68,7 +68,7 @@ def test_a_regime_model_is_judged_by_what_its_regimes_imply_and_told_so() -> Non
     bars = regime_switching_bars(9, 1500)
     found = found_on(VolatilityRegime(), bars)
     evidence = found.find("hit_rate", level="0.05", forecast="implied")
-    assert "no forecast of its own" in evidence.note
+    assert "forecasts no volatility" in evidence.note
     assert evidence.interval is not None
     assert evidence.interval.low < evidence.value < evidence.interval.high  # type: ignore[operator]
     assert len(found.exhibits) == 1

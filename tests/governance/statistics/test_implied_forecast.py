@@ -15,7 +15,7 @@ from governance.check import Context, Skip
 from governance.selftest.volatility_regime import VolatilityRegime
 from governance.splits import anchored_folds
 from governance.statistics.forecast_dependence import influence
-from governance.statistics.forecast_null import simulate_tests
+from governance.statistics.forecast_null import pareto_tail, simulate_tests
 from governance.statistics.implied_forecast import (
     DensityForecast,
     density_forecast,
@@ -149,3 +149,21 @@ def test_weights_of_tests_and_training_cancel() -> None:
     excess = (forecast.pit < 0.3).mean() - 0.3
     assert float(found.weight @ errors) == pytest.approx(excess, abs=0.01)
     assert replace(found, block=50).block_sums(np.ones((901, 2))).shape == (19, 2)
+
+
+def test_a_pareto_tail_is_recovered_and_joins_its_sample() -> None:
+    """Against the closed form: depths of a generalised Pareto law of shape 0.3 and scale 2."""
+    probability = (np.arange(20_000) + 0.5) / 20_000
+    depth = 2.0 / 0.3 * ((1.0 - probability) ** -0.3 - 1.0)
+    sample = np.sort(np.concatenate([-1.0 - depth, np.linspace(-1.0, 9.0, 180_000)]))
+    tail = pareto_tail(sample)
+    assert tail.shape == pytest.approx(0.3, abs=0.01)
+    assert tail.scale == pytest.approx(2.0, rel=0.02)
+    uniform = np.array([0.5, 0.0999, 0.05, 0.001])
+    found = tail.quantiles(uniform)
+    assert found[0] == sample[100_000]
+    exact = -1.0 - 2.0 / 0.3 * ((uniform[1:] / 0.1) ** -0.3 - 1.0)
+    assert found[1:] == pytest.approx(exact, rel=0.03)
+    assert (np.diff(tail.quantiles(np.linspace(0.0001, 0.9999, 500))) >= 0.0).all()
+    flat = pareto_tail(np.ones(200))
+    assert (flat.quantiles(np.array([0.01, 0.5])) == 1.0).all()
