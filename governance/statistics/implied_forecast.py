@@ -33,7 +33,7 @@ LEAST_TRAINING_ROWS = 100
 
 LAWS = {
     "given": "the subject's own mean and volatility, with standardised residuals of training",
-    "implied": "returns that followed the same state in training, as the subject forecasts no volatility",
+    "implied": "what followed the same state in training, as the subject forecasts no volatility",
 }
 
 
