@@ -31,6 +31,9 @@ from governance.statistics.storms import Storms, storms_exhibit, storms_of
 _BINS, _LAGS = 20, 10
 
 
+_OF_STORMS = (
+    "brier_score", "brier_skill", "reliability", "resolution", "uncertainty", "discrimination",
+)  # fmt: skip
 _INDEPENDENCE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "berkowitz_probability": berkowitz_ratio,
     "rank_dependence_probability": lambda pit: ljung_box(pit, _LAGS),
@@ -233,7 +236,7 @@ class Calibration:
         window = context.out_of_sample_window
         found = storms_of(subject, context, self.horizon, self.storm_quantile)
         if not isinstance(found, Storms):
-            for metric in ("brier_score", "brier_skill", "discrimination"):
+            for metric in _OF_STORMS:
                 yield not_measured(self, metric, found, window=window)
             return
         score = found.score
