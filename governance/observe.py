@@ -19,7 +19,9 @@ def violations(signals: Signals, bars: Bars, card: ModelCard) -> dict[str, int]:
     -------
     dict
         ``misplaced_rows`` (missing, surplus or differently stamped), ``nonfinite_positions``,
-        ``positions_beyond_limits``, ``positions_in_warmup``, ``invalid_probabilities``.
+        ``positions_beyond_limits``, ``positions_in_warmup``, ``invalid_probabilities``,
+        ``invalid_forecasts`` (a mean that is not finite, a volatility that is not finite and
+        positive, after the warm-up).
     """
     stamped = len(signals) == len(bars) and bool((signals.index == bars.index).all())
     position = signals.position
@@ -39,7 +41,18 @@ def violations(signals: Signals, bars: Bars, card: ModelCard) -> dict[str, int]:
         "positions_beyond_limits": int(beyond.sum()),
         "positions_in_warmup": int(np.count_nonzero(position[: card.warmup_bars])),
         "invalid_probabilities": invalid,
+        "invalid_forecasts": _invalid_forecasts(signals, card.warmup_bars),
     }
+
+
+def _invalid_forecasts(signals: Signals, warmup_bars: int) -> int:
+    wrong = np.zeros(len(signals), dtype=bool)
+    if signals.forecast_mean is not None:
+        wrong |= ~np.isfinite(signals.forecast_mean)
+    volatility = signals.forecast_volatility
+    if volatility is not None:
+        wrong |= ~(np.isfinite(volatility) & (volatility > 0.0))
+    return int(wrong[warmup_bars:].sum())
 
 
 def observe(subject: Subject, bars: Bars) -> Signals:
@@ -68,7 +81,8 @@ def observe(subject: Subject, bars: Bars) -> Signals:
     if broken:
         raise SubjectFault(
             f"signals of {subject.card.name} break the Subject contract",
-            expected="one finite position per bar within the declared limits",
+            expected="one finite position per bar within the declared limits, probabilities within "
+            "0 and 1, forecasts finite and their volatility positive",
             got=", ".join(f"{name}: {count}" for name, count in broken.items()),
         )
     return signals

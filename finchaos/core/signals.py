@@ -12,7 +12,15 @@ import pandas as pd
 from finchaos.core.errors import SubjectFault
 from finchaos.core.provenance import array_digest
 
-_FIELDS = ("position", "stress_probability", "regime", "tripped", "latents")
+_FIELDS = (
+    "position",
+    "stress_probability",
+    "regime",
+    "tripped",
+    "latents",
+    "forecast_mean",
+    "forecast_volatility",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Signal:
     tripped : bool or None
         Whether the kill switch is latched; a tripped signal has position 0.
     latents : numpy.ndarray or None, shape (d,)
+    forecast_mean, forecast_volatility : float or None
+        Of the simple return from this bar's close to the next, per bar.
     """
 
     ts: pd.Timestamp
@@ -39,6 +49,8 @@ class Signal:
     regime: int | None = None
     tripped: bool | None = None
     latents: np.ndarray | None = None
+    forecast_mean: float | None = None
+    forecast_volatility: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +71,11 @@ class Signals:
     tripped : numpy.ndarray or None, shape (t,), bool
         Kill switch latched.
     latents : numpy.ndarray or None, shape (t, d), float64
+    forecast_mean : numpy.ndarray or None, shape (t,), float64
+        Mean of the simple return from this bar's close to the next bar's, as
+        :meth:`finchaos.core.bars.Bars.returns` gives it; per bar, 0.001 is ten basis points.
+    forecast_volatility : numpy.ndarray or None, shape (t,), float64
+        Standard deviation of the same return, per bar and not annualised; positive.
 
     Only the shape is checked here, so that a model's non-finite values can be measured; see
     :func:`governance.observe.observe` for the contract.
@@ -70,6 +87,8 @@ class Signals:
     regime: np.ndarray | None = None
     tripped: np.ndarray | None = None
     latents: np.ndarray | None = None
+    forecast_mean: np.ndarray | None = None
+    forecast_volatility: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         types: dict[str, Any] = {"regime": np.int64, "tripped": np.bool_}
@@ -103,6 +122,8 @@ class Signals:
             pick("regime", int),
             pick("tripped", bool),
             None if self.latents is None else self.latents[row],
+            pick("forecast_mean", float),
+            pick("forecast_volatility", float),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -23,7 +23,8 @@ from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
 from governance.adapters import Declared
 
-_OPTIONAL_COLUMNS = ("stress_probability", "regime")
+_REGIME_COLUMNS = ("stress_probability", "regime")
+_OPTIONAL_COLUMNS = (*_REGIME_COLUMNS, "forecast_mean", "forecast_volatility")
 
 
 class FunctionParams(Declared):
@@ -107,8 +108,9 @@ class Function:
     """A callable ``f(frame, **arguments)`` that returns one position per row.
 
     It may return an array, a Series on the frame's index, or a DataFrame with column position and
-    optionally stress_probability and regime. Rows of the declared warm-up are set to position 0.
-    It cannot be refitted.
+    optionally stress_probability and regime, and forecast_mean and forecast_volatility (of the
+    simple return to the next bar's close, per bar). Rows of the declared warm-up are set to
+    position 0. It cannot be refitted.
     """
 
     call: Callable[..., Any]
@@ -157,7 +159,7 @@ class Function:
         return Signals(bars.index, **columns)
 
     def _columns(self, answer: pd.DataFrame, bars: Bars) -> dict[str, np.ndarray]:
-        wanted = ("position", *_OPTIONAL_COLUMNS) if Capability.REGIMES in self.capabilities else ()
+        wanted = ("position", *_REGIME_COLUMNS) if Capability.REGIMES in self.capabilities else ()
         missing = {"position", *wanted} - set(answer.columns)
         if missing or not answer.index.equals(bars.index):
             raise SubjectFault(

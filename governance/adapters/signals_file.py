@@ -20,7 +20,7 @@ from finchaos.core.subject import Capability, ModelCard, Subject
 from governance.adapters import Declared
 
 REQUIRED = ("ts", "position")
-OPTIONAL = ("stress_probability", "regime", "close")
+OPTIONAL = ("stress_probability", "regime", "forecast_mean", "forecast_volatility", "close")
 CLOSE_TOLERANCE = 1e-6
 
 PREDICTIONS_ONLY = "Signals made beforehand: nothing that needs a model can be assessed"
@@ -34,8 +34,9 @@ class SignalsFileParams(Declared):
     """The file and how to treat bars before its first row."""
 
     path: str
-    """CSV or Parquet with columns ts and position, optionally stress_probability and regime, and
-    optionally close, the price each signal was made from."""
+    """CSV or Parquet with columns ts and position, optionally stress_probability and regime,
+    optionally forecast_mean and forecast_volatility (of the simple return to the next bar's close,
+    per bar), and optionally close, the price each signal was made from."""
     before_first: Literal["refuse", "flat"] = "refuse"
     """Bars before the first signal: refuse them, or hold nothing there."""
 
@@ -63,6 +64,13 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
     columns = {
         name: frame[name].to_numpy() for name in ("position", *OPTIONAL) if name in frame.columns
     }
+    if said.before_first == "flat" and "forecast_volatility" in columns:
+        raise InputError(
+            f"{path} holds forecasts of volatility, and bars before its first row would have none",
+            expected="before_first: refuse",
+            got="before_first: flat",
+            remedy="start the data at the first signal, or leave the forecasts out",
+        )
     regimes = {"stress_probability", "regime"} <= set(columns)
     limitations = (*said.limitations, PREDICTIONS_ONLY)
     limitations += () if "close" in columns else (UNBOUND,)
@@ -86,7 +94,8 @@ class SignalsFile:
     index : pandas.DatetimeIndex, shape (t,)
         Close times, UTC, strictly increasing.
     columns : mapping of name to numpy.ndarray, shape (t,)
-        position, and stress_probability, regime and close where the file has them.
+        position, and stress_probability, regime, the two forecasts and close where the file has
+        them.
     before_first : {"refuse", "flat"}
     card : ModelCard
     capabilities : frozenset of Capability

@@ -68,6 +68,11 @@ class SignalIntegrity:
             _count("positions_in_warmup", "Positions other than 0 during the warm-up"),
             _count("positions_while_tripped", "Positions other than 0 while the switch is latched"),
             _count("invalid_probabilities", "Stress probabilities not within 0 and 1"),
+            _count(
+                "invalid_forecasts",
+                "Rows with a forecast mean that is not finite, or a volatility that is not "
+                "finite and positive, after the warm-up",
+            ),
             _count("nonfinite_latents", "Rows with a latent that is NaN or infinite"),
             _count("negative_regimes", "Regime labels below 0"),
             _count(

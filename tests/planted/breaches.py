@@ -64,6 +64,17 @@ class ImpossibleProbability(VolatilityRegime):
         return _altered(once, 71, stress_probability=np.nan)
 
 
+class ImpossibleForecast(VolatilityRegime):
+    """One forecast volatility is zero and one mean NaN; in the warm-up there is none."""
+
+    def signals(self, bars: Bars) -> Signals:
+        signals = super().signals(bars)
+        mean, volatility = np.zeros(len(bars)), np.full(len(bars), 0.01)
+        volatility[:50] = np.nan
+        volatility[70], mean[71] = 0.0, np.nan
+        return replace(signals, forecast_mean=mean, forecast_volatility=volatility)
+
+
 class NegativeRegime(VolatilityRegime):
     """One regime label is -1."""
 

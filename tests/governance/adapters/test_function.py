@@ -34,6 +34,13 @@ def with_regimes(frame):
         "regime": (~calm).astype(int),
     })
 
+def with_forecasts(frame):
+    return pd.DataFrame({
+        "position": np.ones(len(frame)),
+        "forecast_mean": np.zeros(len(frame)),
+        "forecast_volatility": np.full(len(frame), 0.01),
+    }, index=frame.index)
+
 def short(frame):
     return np.ones(len(frame) - 1)
 
@@ -211,3 +218,11 @@ def test_a_file_that_fails_is_said_and_not_kept(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(InputError, match="at import"):
             build({"path": str(path), "attribute": "f"}, seed=1)
+
+
+def test_frame_with_forecasts(source: Path) -> None:
+    bars = regime_switching_bars(1, 60)
+    signals = observe(make(source, "with_forecasts"), bars)
+    assert signals.forecast_volatility is not None
+    assert (signals.forecast_volatility == 0.01).all()
+    assert signals.regime is None

@@ -237,3 +237,15 @@ def test_unusable_files_are_refused(frame: pd.DataFrame, tmp_path: Path, how: st
 def test_parameters_are_strict(params: dict[str, Any], kind: type[FinchaosError]) -> None:
     with pytest.raises(kind):
         build(params, seed=1)
+
+
+def test_forecasts_are_read_and_need_every_bar(
+    bars: Bars, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    with_forecasts = frame.assign(forecast_mean=0.0, forecast_volatility=0.01)
+    path = write(with_forecasts, tmp_path)
+    signals = observe(build({"path": path}, seed=1), bars)
+    assert signals.forecast_volatility is not None
+    assert (signals.forecast_volatility == 0.01).all()
+    with pytest.raises(InputError, match="would have none"):
+        build({"path": path, "before_first": "flat"}, seed=1)

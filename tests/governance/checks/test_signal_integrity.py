@@ -43,6 +43,7 @@ def test_quiet_on_a_sound_subject_and_repeatable(context: Context) -> None:
         (breaches.Leveraged(), "positions_beyond_limits", 3),
         (breaches.EarlyPosition(), "positions_in_warmup", 3),
         (breaches.ImpossibleProbability(), "invalid_probabilities", 6),
+        (breaches.ImpossibleForecast(), "invalid_forecasts", 6),
         (breaches.NegativeRegime(), "negative_regimes", 3),
         (breaches.NanLatents(), "nonfinite_latents", 3),
         (breaches.PositionWhileTripped(), "positions_while_tripped", 6),
