@@ -18,7 +18,7 @@ from benchmarks.report import Options, Report, Table
 from finchaos.core.provenance import random_stream
 from governance.statistics.sketch import ReferenceSketch
 
-ROWS, COLUMNS, REFERENCE_ROWS, BINS = 1_000_000, 50, 100_000, 10
+ROWS, COLUMNS, REFERENCE_ROWS, BINS = 1_000_000, 50, 1_000_000, 10
 Peer = Callable[[], np.ndarray]
 
 
@@ -106,7 +106,7 @@ def _others(
     found: dict[str, tuple[Peer, str, float]] = {}
     notes = []
     try:
-        from frouros.detectors.data_drift import PSI, KSTest
+        from frouros.detectors.data_drift import PSI, KSTest  # type: ignore[import-not-found]
 
         found["frouros KSTest"] = (lambda: _frouros(KSTest(), reference, current), "ks", 0.01)
         # Its bins are of equal width: another index, which only has to exist.
@@ -118,7 +118,10 @@ def _others(
     except ImportError as error:
         notes.append(f"frouros is absent: {error}.")
     try:
-        from evidently.legacy.calculations.stattests import ks_stat_test, psi_stat_test
+        from evidently.legacy.calculations.stattests import (  # type: ignore[import-not-found]
+            ks_stat_test,
+            psi_stat_test,
+        )
 
         # Its Kolmogorov-Smirnov test answers with a p-value.
         found["evidently K-S test"] = (
@@ -148,7 +151,7 @@ def _frouros(detector: Any, reference: np.ndarray, current: np.ndarray) -> np.nd
 
 def _evidently(test: Any, reference: np.ndarray, current: np.ndarray) -> np.ndarray:
     import pandas as pd
-    from evidently.legacy.core import ColumnType
+    from evidently.legacy.core import ColumnType  # type: ignore[import-not-found]
 
     return np.array(
         [

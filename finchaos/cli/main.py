@@ -9,7 +9,17 @@ from __future__ import annotations
 import typer
 
 import finchaos
-from finchaos.cli import backtest, catalogue, console, extract, laboratory, selftest, sign, validate
+from finchaos.cli import (
+    backtest,
+    catalogue,
+    console,
+    extract,
+    laboratory,
+    monitor,
+    selftest,
+    sign,
+    validate,
+)
 
 app = typer.Typer(
     name="finchaos",
@@ -42,6 +52,7 @@ for command in (
     sign.sign,
     sign.verify,
     sign.gate,
+    monitor.monitor,
     laboratory.generate,
     laboratory.train,
     extract.extract,

@@ -281,7 +281,8 @@ class ReferenceSketch:
                      for name in ("below", "above", "missing")]  # fmt: skip
             if cells.ndim != 2 or {len(part) for part in (*floats, *whole)} != {len(cells)}:
                 raise ValueError(f"cells of shape {cells.shape} for {len(floats[0])} columns")
-            return cls(*floats, Counts(cells, *whole), int(content["bins"]))
+            low, scale, least, most = floats
+            return cls(low, scale, least, most, Counts(cells, *whole), int(content["bins"]))
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError("this is not a sketch", got=str(error)[:200]) from error
 
@@ -369,7 +370,7 @@ def _count(
     first = (np.arange(columns) * (cells + 3)).astype(np.int32)
     slot = np.empty(columns, np.int32)
     for i in range(rows):
-        outside = 0
+        outside = np.int64(0)
         for j in range(columns):
             place = (table[i, j] - low[j]) * scale[j]
             slot[j] = np.int32(min(max(place, -1.0), end) + 1.0) + first[j]

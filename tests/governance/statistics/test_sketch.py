@@ -183,4 +183,4 @@ def test_impossible_settings_and_batches_are_refused():
     with pytest.raises(InputError, match="1 columns"):
         ReferenceSketch.fit(table).count(np.ones((3, 2)))
     with pytest.raises(InputError, match="cannot be added"):
-        ReferenceSketch.fit(table).counts + ReferenceSketch.fit(table, cells=10).counts  # noqa: B018
+        ReferenceSketch.fit(table).counts + ReferenceSketch.fit(table, cells=10).counts
