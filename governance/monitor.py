@@ -1,7 +1,7 @@
 """New data against the run that was approved: distances, tests, charts and bets.
 
-Three instruments with one stated rate each. Tests of all new rows are made when a period is
-complete, and spend what is left of their rate, so that looking often costs nothing. Charts keep a
+Three instruments with one stated rate each. Tests of all new rows are made at five times fixed
+beforehand and share their rate, so that looking often costs nothing. Charts keep a
 run length. Bets on batches may be read at any time. Everything is computed by replaying all bars;
 row t of anything depends on bars up to t.
 """
@@ -41,6 +41,7 @@ from governance.statistics.resampling import block_length
 from governance.statistics.sequential import bet_on_batches
 
 CHARTS: tuple[Chart, ...] = (Cusum(0.5), Ewma(0.1))
+TEST_TIMES = 5
 _SERIES_RATE = 0.05  # of the limits shown beside each distance; they alarm nobody
 _SERIES_DRAWS = 400
 _SAME_SIGNALS = 1e-8
@@ -176,19 +177,20 @@ def _constants(watched: Watched, found: Readings) -> None:
 
 
 def _test(watched: list[Watched], seed: int, settings: MonitorSettings, found: Readings) -> None:
-    """Distances of the complete periods, and the family of tests on them."""
+    """Distances at the last time that is due, and the family of tests on them."""
     rows = min((len(one.current) for one in watched), default=0)
-    periods = rows // settings.period_bars
-    if not periods:
+    due = [settings.period_bars * 2**k for k in range(TEST_TIMES)]
+    due = [bars for bars in due if bars <= rows]
+    if not due:
         found.not_measured.append(
             f"tests: wait for {settings.period_bars} new bars, {rows} are there"
         )
         return
-    used = periods * settings.period_bars
+    used = due[-1]
     tests: list[DriftTest] = []
     for one in watched:
         tests += _tests_of(one, used, seed, settings, found)
-    found.test_level = 0.5 * settings.false_alarm_rate / (periods * (periods + 1))
+    found.test_level = 0.5 * settings.false_alarm_rate / TEST_TIMES
     adjusted = holm(np.array([test.p_value for test in tests]))
     for test, p in zip(tests, adjusted, strict=True):
         rejected = bool(p <= found.test_level)

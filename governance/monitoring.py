@@ -33,12 +33,12 @@ class MonitorSettings(Document):
     run_length: float = Field(default=2520.0, ge=50, le=100_000)
     """Bars between false alarms of all charts together."""
     period_bars: int = Field(default=63, ge=20)
-    """Tests are made when so many new bars more are complete; period k may use 1 / (k (k + 1))
-    of their false-alarm rate."""
+    """Tests are made at so many new bars, at twice as many, and so on for five times; each time
+    may use a fifth of their false-alarm rate. Between the times the last test stands."""
     batch_bars: int = Field(default=21, ge=5)
     """Rows in a batch that is bet on."""
     bins: int = Field(default=10, ge=2)
-    draws: int = Field(default=999, ge=199)
+    draws: int = Field(default=1999, ge=199)
     """Behind each p-value and limit."""
 
 
@@ -118,7 +118,7 @@ class MonitoringRecord(Record):
     distances: tuple[SeriesDistance, ...]
     tests: tuple[DriftTest, ...]
     test_level: float | None
-    """Familywise error rate spent at this look; None before the first period is complete."""
+    """Familywise error rate spent at this time; None before the first."""
     charts: tuple[ChartReading, ...]
     chart_run_length: float | None
     """Bars between false alarms of each chart, so that all together keep the one in settings."""

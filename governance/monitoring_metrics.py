@@ -80,7 +80,7 @@ def _gauges(record: MonitoringRecord, base: Mapping[str, str]) -> Iterable[Gauge
         ({"panel": test.panel, "test": test.test}, test.adjusted) for test in record.tests
     ))  # fmt: skip
     for field in ("psi", "psi_limit", "ks", "ks_limit"):
-        yield _many(base, field, f"{field} of the complete periods against the reference", (
+        yield _many(base, field, f"{field} of the tested rows against the reference", (
             ({"panel": row.panel, "series": row.series}, getattr(row, field))
             for row in record.distances
         ))  # fmt: skip

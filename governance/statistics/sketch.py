@@ -347,10 +347,10 @@ def _counts(
     columns = table.shape[1]
     table = np.ascontiguousarray(table)  # neighbouring columns are computed at once
     # One slot more than there are cells: what is no number is counted there and thrown away.
-    found = np.zeros(columns * (cells + 3), dtype=np.int64)
+    found = np.zeros(columns * (cells + 3), dtype=np.uint32)
     aside = np.zeros((3, columns), dtype=np.int64)
     _count(table, low, scale, least, most, cells, found, aside)
-    return Counts(found.reshape(columns, -1)[:, :-1].copy(), *aside)
+    return Counts(found.reshape(columns, -1)[:, :-1].astype(np.int64), *aside)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -368,23 +368,24 @@ def _count(
     rows, columns = table.shape
     end = float(cells)
     first = (np.arange(columns) * (cells + 3)).astype(np.int32)
-    slot = np.empty(columns, np.int32)
+    slot = np.empty(columns, np.uint32)
     for i in range(rows):
         outside = np.int64(0)
         for j in range(columns):
             place = (table[i, j] - low[j]) * scale[j]
-            slot[j] = np.int32(min(max(place, -1.0), end) + 1.0) + first[j]
+            slot[j] = np.uint32(np.int32(min(max(place, -1.0), end) + 1.0) + first[j])
             outside += np.int64(not ((place >= 0.0) & (place < end)))
         if outside:
             for j in range(columns):
                 x = table[i, j]
                 place = (x - low[j]) * scale[j]
                 if math.isnan(x):
-                    slot[j] = first[j] + cells + 2
+                    slot[j] = np.uint32(first[j] + cells + 2)
                     aside[2, j] += 1
                 elif place < 0.0:
                     aside[0, j] += x < least[j]
                 elif place >= end:
                     aside[1, j] += x > most[j]
         for j in range(columns):
-            found[slot[j]] += 1
+            # Unsigned, or every index would be tried for being negative.
+            found[np.uint64(slot[j])] += np.uint32(1)
