@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from finchaos.cli.main import app
+from finchaos.core.errors import SubjectFault
 from governance.monitoring import MonitoringRecord
 from governance.signoff.audit import read_chain
 from tests.governance.garch_market import garch_bars
@@ -198,3 +199,28 @@ def test_a_reference_too_short_for_charts_could_not_be_measured(place, quiet, mo
     done = monitor(place, "new.parquet")
     assert done.exit_code == 12, done.output
     assert "inconclusive" in done.output
+
+
+def test_a_model_that_fails_on_new_bars_could_not_be_measured(place, quiet, monkeypatch):
+    def fails(*arguments):
+        raise SubjectFault("the model failed on new bars")
+
+    monkeypatch.setattr("governance.look.read_instruments", fails)
+    before = records(place)
+    done = monitor(place, "new.parquet")
+    assert done.exit_code == 12
+    assert "could not be measured" in done.output
+    assert records(place) == before
+
+
+def test_an_impossible_rate_is_refused(place, quiet):
+    done = monitor(place, "new.parquet", "--false-alarm-rate", "0.9")
+    assert done.exit_code == 2
+    assert "false_alarm_rate" in done.output
+
+
+def test_a_monitored_run_can_still_be_signed_and_verifies(place, quiet):
+    where = ("--store", place / "runs")
+    person = ("--role", "developer", "--person", "Ada Byron")
+    assert invoke("sign", "latest", *person, *where).exit_code == 0
+    assert invoke("verify", "latest", *where).exit_code == 0
