@@ -28,14 +28,14 @@ class Gauge:
     values: tuple[tuple[Mapping[str, str], float], ...]
 
     def text(self) -> str:
-        """Help, type and samples; a metric without samples is left out.
+        r"""Help, type and samples; a metric without samples is left out.
 
         Examples
         --------
         >>> print(Gauge("up", "Is it?", (({"of": 'a "b"'}, 1.0),)).text(), end="")
         # HELP up Is it?
         # TYPE up gauge
-        up{of="a \\\\"b\\\\""} 1.0
+        up{of="a \"b\""} 1.0
         """
         if not self.values:
             return ""

@@ -35,8 +35,9 @@ def look_at(
 @pytest.mark.slow
 def test_without_a_change_alarms_come_at_the_stated_rate():
     # At most 0.05 by tests and bets, and 0.05 by charts in 126 bars of 2520: one look in ten.
-    alarmed = sum(bool(look_at(seed).alarms) for seed in range(20))
-    assert alarmed <= 6  # more in less than one run of a hundred
+    # Measured over 40 other seeds: 6 looks.
+    alarmed = sum(bool(look_at(seed).alarms) for seed in range(12))
+    assert alarmed <= 4  # more in one run of two hundred
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ folds: {count: 2, first_test: 0.5, gap_bars: 5}
 challengers: [buy_and_hold]
 scenarios: []
 checks: {signal_integrity: {}}
-formats: [json]
+formats: [html, json]
 """
 MODEL = """
 from governance.challengers.volatility_threshold import VolatilityThreshold
@@ -222,5 +222,6 @@ def test_an_impossible_rate_is_refused(place, quiet):
 def test_a_monitored_run_can_still_be_signed_and_verifies(place, quiet):
     where = ("--store", place / "runs")
     person = ("--role", "developer", "--person", "Ada Byron")
-    assert invoke("sign", "latest", *person, *where).exit_code == 0
+    done = invoke("sign", "latest", *person, *where)
+    assert done.exit_code == 0, done.output
     assert invoke("verify", "latest", *where).exit_code == 0
