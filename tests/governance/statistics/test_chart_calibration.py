@@ -46,10 +46,11 @@ def bars_per_alarm(make, chart, samples: int, *, calibrated: bool) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("chart", [Cusum(0.5), Ewma(0.1)])
 @pytest.mark.parametrize("make", [autoregression, garch])
-def test_the_stated_run_length_holds_where_the_tables_do_not(make, chart):
+def test_the_stated_run_length_holds_where_values_follow_each_other(make, chart):
     # 24 samples: about 24 alarms, a number that chance moves by two fifths.
     assert 0.55 < bars_per_alarm(make, chart, 24, calibrated=True) / RUN_LENGTH < 2.2
-    assert bars_per_alarm(make, chart, 24, calibrated=False) / RUN_LENGTH < 0.55
+    if make is autoregression:
+        assert bars_per_alarm(make, chart, 24, calibrated=False) / RUN_LENGTH < 0.2
 
 
 def test_independent_values_get_the_limit_of_the_table_and_a_little_for_estimation():
