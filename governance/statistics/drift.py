@@ -166,6 +166,14 @@ def joint_excess(
     ----------
     Westfall & Young, Resampling-Based Multiple Testing (1993), on the law of the largest.
     """
+    found = joint_null(compared, settings, rng)
+    return None if found is None else found[0] / settings.limit(found[1])
+
+
+def joint_null(
+    compared: Sequence[ComparedSeries], settings: NullSettings, rng: np.random.Generator
+) -> tuple[float, np.ndarray] | None:
+    """The largest stability index over its limit, and draws of it without drift, shape (draws,)."""
     moving = [series for series in compared if not series.constant]
     if not moving:
         return None
@@ -181,7 +189,7 @@ def joint_excess(
     )["psi"]
     limits = np.array([series.limits["psi"] for series in moving])
     largest = max(series.found["psi"] / series.limits["psi"] for series in moving)
-    return largest / settings.limit((drawn / limits).max(axis=1))
+    return largest, (drawn / limits).max(axis=1)
 
 
 def _finite(value: float) -> float | None:
