@@ -23,6 +23,8 @@ from governance.statistics.resampling import Bootstrap, block_length
 # Of a correlation's sign in each of several folds: wide, so that chance hardly shows in any.
 _SIGN_LEVEL = 0.998
 _LEVEL = 0.95
+# Falls are few, and an interval from few is too narrow.
+_LEVELS = {"next_volatility_ratio": 0.95, "fall_share_gap": 0.99}
 _LEAST_SPELLS = 5
 _LEAST_OFF = 20
 
@@ -55,7 +57,8 @@ class RegimeStability:
         "correlation of stress with realised volatility of the same bars says whether its calm "
         "regime is the calm one. Out of sample, spells are counted within folds, the volatility of "
         "the next return is compared between risk-off and other bars, and risk-off is set against "
-        "falls of ten per cent dated in hindsight. Intervals by stationary block bootstrap.",
+        "falls of ten per cent dated in hindsight. Intervals by stationary block bootstrap, of "
+        "correlations by Fisher's transformation with Bartlett's effective number of pairs.",
         limitations=(
             "How many regimes there are is not tested: no standard test does, since the "
             "parameters of an absent regime mean nothing",
@@ -187,15 +190,10 @@ class RegimeStability:
                     fold=number,
                 )  # fmt: skip
                 continue
-            block = block_length(columns["stress"], columns["volatility"])
-            found = Bootstrap(block, self.draws, _SIGN_LEVEL).intervals(
-                {"it": stability.rank_correlation},
-                columns,
-                context.rng(f"regime_stability:{number}"),
-            )
+            interval = stability.correlation_interval(columns, _SIGN_LEVEL)
             yield measured(
                 self, "stress_volatility_correlation", value, n=len(columns["stress"]),
-                window=window, interval=found["it"], fold=number,
+                window=window, interval=interval, fold=number,
             )  # fmt: skip
         labels = _labels(answers[-1])[warmup:]
         share = np.unique(labels, return_counts=True)[1].max() / len(labels)
@@ -246,9 +244,12 @@ class RegimeStability:
             "fall_share_gap": "no fall of ten per cent lies in the tests" if none else "",
         }
         block = block_length(columns["off"], columns["next_return"])
-        intervals = Bootstrap(block, self.draws, _LEVEL).intervals(
-            statistics, columns, context.rng("regime_stability:separation")
-        )
+        intervals = {
+            name: Bootstrap(block, self.draws, _LEVELS[name]).intervals(
+                {name: statistic}, columns, context.rng(f"regime_stability:{name}")
+            )[name]
+            for name, statistic in statistics.items()
+        }
         for name, statistic in statistics.items():
             if reasons[name]:
                 yield not_measured(self, name, reasons[name], window=window)

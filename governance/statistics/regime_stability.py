@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import ndtri
 from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score
 
 from finchaos.core.errors import InputError
+from governance.record import Interval
+from governance.statistics.dependence import autocorrelations
 from governance.statistics.resampling import Columns, Statistic
 
 
@@ -99,6 +102,41 @@ def rank_correlation(columns: Columns) -> np.ndarray:
     y = columns["volatility"] - columns["volatility"].mean(axis=-1, keepdims=True)
     scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
     return np.where(scale > 0.0, (x * y).sum(axis=-1) / np.where(scale > 0.0, scale, 1.0), np.nan)
+
+
+def correlation_interval(columns: Columns, level: float) -> Interval | None:
+    """Interval of a rank correlation of two series that both follow themselves.
+
+    By Fisher's transformation, with as many independent pairs as give the correlation of two
+    unrelated series of these autocorrelations its variance. A resampled interval is too narrow
+    where a few long storms and spells are all there is. None if the correlation is undefined or
+    the series are worth fewer than five pairs.
+
+    Parameters
+    ----------
+    columns : mapping
+        As :func:`rank_columns` gives it.
+    level : float
+
+    References
+    ----------
+    Bartlett (1935), Some aspects of the time-correlation problem in regard to tests of
+    significance, JRSS 98; Fisher (1921), Metron 1.
+    """
+    value = float(rank_correlation(columns))
+    if not abs(value) < 1.0:
+        return None
+    first, second = (autocorrelations(columns[name]) for name in ("stress", "volatility"))
+    lags = min(len(first), len(second))
+    n = len(columns["stress"])
+    weight = 1.0 - np.arange(lags) / n
+    pairs = n / max(2.0 * float((weight * first[:lags] * second[:lags]).sum()) - 1.0, 1.0)
+    if pairs < 5.0:
+        return None
+    reach = float(ndtri(0.5 + level / 2.0)) / np.sqrt(pairs - 3.0)
+    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
+    method = f"Fisher, {pairs:.0f} effective pairs after Bartlett"
+    return Interval(low=float(low), high=float(high), level=level, method=method)
 
 
 def separation_statistics() -> dict[str, Statistic]:

@@ -227,7 +227,7 @@ class StateMeasurement:
             return
         found = dynamics.forgetting(self.base, others, reach)
         for name in found.by_field:
-            for lag in (lag for lag in (*_LAGS, reach) if lag <= reach):
+            for lag in sorted({lag for lag in (*_LAGS, reach) if lag <= reach}):
                 which = "longest" if lag == reach else str(lag)
                 value = found.at(name, lag)
                 note = f"{lag} bars after" if lag == reach else ""

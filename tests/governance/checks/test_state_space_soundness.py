@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,14 @@ def test_what_is_not_declared_is_not_assessed(bars: Bars) -> None:
 def test_the_same_seed_gives_the_same_numbers(bars: Bars) -> None:
     twice = [found(stateful.Stateful(), bars).digests for _ in range(2)]
     assert twice[0] == twice[1]
+
+
+@pytest.mark.parametrize("reach", [63, 250])
+def test_no_measurement_is_made_twice(reach: int, bars: Bars) -> None:
+    check = replace(CHECK, reach_bars=reach)
+    found = measure(check, VolatilityThreshold(), context_of(bars))
+    keys = [one.key for one in found]
+    assert len(set(keys)) == len(keys)
 
 
 def test_too_few_bars_are_not_assessed() -> None:

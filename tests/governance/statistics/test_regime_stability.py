@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from scipy.signal import lfilter
 
 from finchaos.core.errors import InputError
 from governance.statistics.regime_stability import (
     adjusted_rand,
+    correlation_interval,
     rank_columns,
     rank_correlation,
     realised_volatility,
@@ -65,6 +67,25 @@ def test_correlation_of_ranks_is_spearmans() -> None:
     found = rank_correlation(rank_columns(x, y))
     assert float(found) == pytest.approx(stats.spearmanr(x[7:], y[7:]).statistic, abs=1e-12)
     assert np.isnan(rank_correlation(rank_columns(np.ones(9), np.arange(9.0))))
+
+
+def test_interval_is_fishers_for_independent_pairs_and_wider_for_slow_series() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((2, 4000))
+    columns = rank_columns(x, x + 2.0 * y)
+    found = correlation_interval(columns, 0.95)
+    assert found is not None
+    r = float(rank_correlation(columns))
+    expected = np.tanh(np.arctanh(r) + np.array([-1, 1]) * stats.norm.ppf(0.975) / np.sqrt(3997))
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.004)
+    assert correlation_interval(rank_columns(np.ones(9), np.arange(9.0)), 0.95) is None
+    # Two unrelated slow series, worth far fewer pairs than they have values.
+    missed = 0
+    for _ in range(200):
+        slow = lfilter([1.0], [1.0, -0.95], rng.standard_normal((2, 1500)))
+        said = correlation_interval(rank_columns(*slow), 0.95)
+        missed += said is None or not said.low <= 0.0 <= said.high
+    assert missed <= 22  # ten are expected
 
 
 def test_realised_volatility_uses_the_past_alone() -> None:
