@@ -53,7 +53,8 @@ class RegimeStability:
         pillar="conceptual_soundness",
         method="The models of all folds label the same bars, up to the end of the earlier one's "
         "test; their labels are compared by the adjusted Rand index, which names do not change, "
-        "and by what renaming would gain, which nothing else changes. For each model the rank "
+        "and by what renaming would gain, weighed by that index, since a partition that is gone "
+        "has no names to change. For each model the rank "
         "correlation of stress with realised volatility of the same bars says whether its calm "
         "regime is the calm one. Out of sample, spells are counted within folds, the volatility of "
         "the next return is compared between risk-off and other bars, and risk-off is set against "
@@ -83,7 +84,8 @@ class RegimeStability:
                        meaning="The smallest of these"),
             MetricSpec(name="relabelling_gain", unit="fraction of bars", better="lower",
                        meaning="Bars that would agree with the fold before if regimes were "
-                       "renamed, less those that do; the largest over refits"),
+                       "renamed, less those that do, times adjusted_rand; the largest over "
+                       "refits"),
             MetricSpec(name="stress_volatility_correlation", unit="rank correlation",
                        better="higher",
                        meaning="Of a fold's stress with realised volatility up to the same bar"),
@@ -145,7 +147,9 @@ class RegimeStability:
             labels = [_labels(answers[k])[warmup:until] for k in (one, other)]
             agreement[one, other] = agreement[other, one] = stability.adjusted_rand(*labels)
             if other == one + 1:
-                gains.append(stability.relabelling_gain(*labels))
+                # Names can only have changed of a partition that is still there.
+                same = max(float(agreement[one, other]), 0.0)
+                gains.append(same * stability.relabelling_gain(*labels))
         for later in range(1, len(folds)):
             yield measured(
                 self,
