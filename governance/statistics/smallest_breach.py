@@ -32,7 +32,7 @@ class Breach:
 def smallest_breach(
     loss: Callable[[float], float], limit: float, bound: float, *, steps: int, halvings: int
 ) -> Breach:
-    """Try ``steps`` equal sizes up to ``bound`` in rising order, then bisect before the first breach.
+    """Try ``steps`` equal sizes up to ``bound`` in rising order; bisect before the first breach.
 
     Parameters
     ----------
