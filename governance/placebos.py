@@ -23,6 +23,7 @@ from governance.stress_run import StressRun
 ENOUGH_WINDOWS = 10
 """Windows that must fit beside each other for the sample itself to serve as placebos."""
 BLOCK_BARS = 21
+Key = tuple[str, str, int]
 LEAST_BARS = 3 * BLOCK_BARS
 """Fewest bars after training that blocks are drawn from."""
 
@@ -52,11 +53,11 @@ class PlaceboBlocks:
     context: Context
     count: int
     reference_bars: int
-    wanted: dict[tuple[str, str], int]
+    wanted: dict[Key, int]
     """Longest path that will be asked for, by model and warm-up."""
 
     def __post_init__(self) -> None:
-        self._shown: dict[tuple[str, str], list[tuple[np.ndarray, ProfitAndLoss, int]]] = {}
+        self._shown: dict[Key, list[tuple[np.ndarray, ProfitAndLoss, int]]] = {}
 
     def responses(self, run: StressRun, replay: Replay, pool: np.ndarray) -> list[CrisisResponse]:
         """Responses on paths of the crisis's length after its own warm-up.
@@ -106,9 +107,9 @@ class PlaceboBlocks:
         return market, earned, replay.start - 1
 
 
-def key_of(run: StressRun, replay: Replay) -> tuple[str, str]:
-    """Model and warm-up, which placebos made of blocks share."""
-    return run.trained.model.digest, replay.bars.rows(0, replay.start).digest
+def key_of(run: StressRun, replay: Replay) -> Key:
+    """What placebos made of blocks share: the model, and the last bars of the sample before."""
+    return run.trained.model.digest, replay.bars.index[replay.start - 1].isoformat(), replay.start
 
 
 def unseen_rows(run: StressRun, replay: Replay, context: Context) -> np.ndarray:

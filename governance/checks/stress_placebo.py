@@ -12,6 +12,7 @@ from finchaos.core.errors import FinchaosError, InputError, SubjectFault
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip, measured, not_measured
 from governance.placebos import (
+    Key,
     PlaceboBlocks,
     Placebos,
     enough_windows,
@@ -116,7 +117,7 @@ class StressPlacebo:
                 runs.append(self._crisis(subject, context, scenario.name))
             except FinchaosError as error:
                 yield from self._failed(context, scenario.name, error)
-        wanted: dict[tuple[str, str], int] = {}
+        wanted: dict[Key, int] = {}
         for run, replay in runs:
             key = key_of(run, replay)
             wanted[key] = max(wanted.get(key, 0), len(run.market))
