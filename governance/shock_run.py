@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -184,11 +183,6 @@ def enough_warmup(bars: int, check: str) -> None:
             expected=f"warmup_bars of at least {LEAST_WARMUP_BARS}",
             got=str(bars),
         )
-
-
-def at_risk_share(found: Sequence[Endured]) -> float:
-    """Share of paths that began with something held."""
-    return float(np.mean([one.at_risk for one in found]))
 
 
 def _stage(trained: Trained, context: Context, warmup_bars: int) -> Stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from governance.statistics.proportion import exact_interval
 
 VOLS_OF_VOL = (0.3, 0.6, 0.9, 1.5)
 CORRELATIONS = (-0.9, -0.6, -0.3, 0.0)
-DRIFTS = {"a year's fall of a quarter": -0.25, "crash": -1.0}
+DRIFTS = {"bear": -0.25, "crash": -1.0}
 """Expected returns a year, by name."""
 
 
@@ -76,8 +76,8 @@ class StressHeston:
         pillar="outcomes_analysis",
         method="The price turns from the subject's own calm bars to Heston's stochastic "
         "volatility with the stressed law of the laboratory: variance starts at its level, 40 % a "
-        "year, and the drift is a fall of 25 % or 100 % a year. Volatility of variance runs over "
-        "0.3, 0.6, 0.9 and 1.5 and its correlation with the price over -0.9, -0.6, -0.3 and 0. "
+        "year, and the drift is -25 % (bear) or -100 % (crash) a year. Volatility of variance runs "
+        "over 0.3, 0.6, 0.9 and 1.5 and its correlation with the price over -0.9, -0.6, -0.3 and 0. "
         "Every market of the grid has paths of its own, drawn by the quadratic-exponential "
         "scheme, eight steps a bar, with ranges. Drawdowns of model and market are taken over the "
         "same path, with the plan's cost and delay.",
@@ -172,7 +172,7 @@ class StressHeston:
             raise DataError("a simulated market never fell", remedy="ask for longer paths")
         return found
 
-    def _evidence(self, stage: Stage, cells: Sequence[_Cell], **where: str) -> Iterator[Evidence]:
+    def _evidence(self, stage: Stage, cells: Sequence[_Cell], **where: Any) -> Iterator[Evidence]:
         shares = np.concatenate([cell.shares for cell in cells])
         paths = [one for cell in cells for one in cell.paths]
         n, window = len(paths), stage.window
@@ -217,7 +217,7 @@ class StressHeston:
         market = float(np.median([-one.market_drawdown for one in chosen]))
         return Exhibit(
             check=self.card.name,
-            name=f"map_{'crash' if drift == 'crash' else 'bear'}",
+            name=f"map_{drift}",
             title="Median drawdown of the model in simulated markets, "
             f"drift {100 * DRIFTS[drift]:g} % a year",
             kind="heatmap",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -125,9 +125,10 @@ class StressPlacebo:
         done: list[_Compared] = []
         for run, replay in runs:
             if run.flat:
+                flat: dict[str, Any] = dict(run.where)
                 for name in METRICS:
                     yield not_measured(
-                        self, f"{name}_percentile", run.flat, window=run.window, **run.where
+                        self, f"{name}_percentile", run.flat, window=run.window, **flat
                     )
                 continue
             try:
@@ -172,7 +173,7 @@ class StressPlacebo:
         return _Compared(run, found, values, nulls)
 
     def _percentiles(self, one: _Compared) -> Iterator[Evidence]:
-        where = {**one.run.where, "placebos": one.placebos.source}
+        where: dict[str, Any] = {**one.run.where, "placebos": one.placebos.source}
         for name in METRICS:
             metric, null = f"{name}_percentile", one.nulls[name]
             if name not in one.values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from finchaos.core.errors import FinchaosError, InputError, SubjectFault
 from finchaos.core.subject import Subject
 from governance.check import Context, measured, not_measured
 from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec, Window
+from governance.scenario import Scenario
 from governance.shock_run import (
     Endured,
     Stage,
@@ -44,6 +45,21 @@ class _Searched:
     at: Endured
     """What the model endured at that size, or at the bound if none breached."""
     trained: str
+
+
+def _falls(stage: Stage, bars: int) -> Draw:
+    """What the model endures when the market falls over so many bars, by the fall."""
+    noise = calm_noise(stage.warmup.close, bars + AFTERMATH_BARS)
+    return lambda fall: stage.endure(
+        slide(fall, bars, noise), f"a fall of {fall:g} over {bars} bars"
+    )
+
+
+def _sizes(stage: Stage, scenario: Scenario) -> Draw:
+    """What the model endures in a scenario, by the multiple of its log returns."""
+    return lambda size: stage.endure(
+        scaled(scenario.returns, size), f"{scenario.name} at {size:g} times"
+    )
 
 
 @dataclass(frozen=True)
@@ -126,10 +142,7 @@ class StressReverse:
         for name, bars in SLIDES.items():
             yield from self._searched(
                 stage,
-                lambda fall, bars=bars: stage.endure(
-                    slide(fall, bars, calm_noise(stage.warmup.close, bars + AFTERMATH_BARS)),
-                    f"a fall of {fall:g} over {bars} bars",
-                ),
+                _falls(stage, bars),
                 "smallest_fall",
                 stage.window,
                 done,
@@ -145,9 +158,7 @@ class StressReverse:
                 continue
             yield from self._searched(
                 own,
-                lambda size, own=own, scenario=scenario: own.endure(
-                    scaled(scenario.returns, size), f"{scenario.name} at {size:g} times"
-                ),
+                _sizes(own, scenario),
                 "smallest_severity",
                 window,
                 done,
@@ -163,7 +174,7 @@ class StressReverse:
         metric: str,
         window: Window,
         done: list[_Searched],
-        **where: str,
+        **where: Any,
     ) -> Iterator[Evidence]:
         """Search one shock, remember it in ``done`` and yield its evidence."""
         bound = self.fall_bound if metric == "smallest_fall" else self.severity_bound
@@ -194,7 +205,7 @@ class StressReverse:
         found = measured(self, metric, breach.size, n=len(tried), window=window, note=note, **where)
         yield found.model_copy(update={"at_least": not breach.found})
 
-    def _failed(self, metric: str, error: FinchaosError, window: Window, **where: str) -> Evidence:
+    def _failed(self, metric: str, error: FinchaosError, window: Window, **where: Any) -> Evidence:
         return not_measured(
             self,
             metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -138,7 +138,7 @@ class StressSeverity:
 
     def _held(self, one: _Scaled) -> Evidence:
         window = scenario_window(one.scenario, one.stage)
-        where = {"scenario": one.scenario.name, "sample": one.stage.trained.sample}
+        where: dict[str, Any] = {"scenario": one.scenario.name, "sample": one.stage.trained.sample}
         within = [-item.drawdown <= self.drawdown_limit for item in one.found]
         if all(within) and not any(item.at_risk for item in one.found):
             return not_measured(self, "severity_held", one.stage.flat, window=window, **where)
