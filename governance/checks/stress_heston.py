@@ -77,7 +77,7 @@ class StressHeston:
         method="The price turns from the subject's own calm bars to Heston's stochastic "
         "volatility with the stressed law of the laboratory: variance starts at its level, 40 % a "
         "year, and the drift is -25 % (bear) or -100 % (crash) a year. Volatility of variance runs "
-        "over 0.3, 0.6, 0.9 and 1.5 and its correlation with the price over -0.9, -0.6, -0.3 and 0. "
+        "over 0.3, 0.6, 0.9 and 1.5, its correlation with the price over -0.9, -0.6, -0.3 and 0. "
         "Every market of the grid has paths of its own, drawn by the quadratic-exponential "
         "scheme, eight steps a bar, with ranges. Drawdowns of model and market are taken over the "
         "same path, with the plan's cost and delay.",
