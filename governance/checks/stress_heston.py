@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from finchaos.core.errors import DataError, InputError
 from finchaos.core.subject import Subject
@@ -160,13 +161,14 @@ class StressHeston:
         )
         rng = context.rng(f"stress_heston:{drift}:{vol_of_vol:g}:{correlation:g}")
         drawn = simulate(config, self.paths, self.bars, rng, seed=context.seed)
-        found = tuple(self._endured(stage, drawn, path) for path in range(self.paths))
+        stamps = business_closes(stage.warmup.index, self.bars)
+        found = tuple(self._endured(stage, drawn, path, stamps) for path in range(self.paths))
         return _Cell(vol_of_vol, correlation, drift, found)
 
-    def _endured(self, stage: Stage, drawn: HestonPaths, path: int) -> Endured:
-        bars = drawn.bars(path)
-        stamps = business_closes(stage.warmup.index, len(bars))
-        shown = scaled_replay(bars, drawn.config.initial_price, stage.warmup, stamps)
+    def _endured(
+        self, stage: Stage, drawn: HestonPaths, path: int, stamps: pd.DatetimeIndex
+    ) -> Endured:
+        shown = scaled_replay(drawn.bars(path), drawn.config.initial_price, stage.warmup, stamps)
         found = stage.shown(shown)
         if found.market_drawdown == 0.0:
             raise DataError("a simulated market never fell", remedy="ask for longer paths")
