@@ -64,8 +64,18 @@ class Trading:
         return self.tripped or self.refused
 
 
-def trade(subject: Subject, history: Bars, feed: Sequence[Bar], wrong: int, person: str) -> Trading:
+def trade(
+    subject: Subject,
+    history: Bars,
+    feed: Sequence[Bar],
+    *,
+    wrong: int,
+    before: float,
+    person: str,
+) -> Trading:
     """Open a stream after ``history`` and show it a feed whose first ``wrong`` bars are wrong.
+
+    ``before`` is the exposure wanted at the end of ``history``: it stands while bars are refused.
 
     A stream that ``history`` has tripped is re-armed in the name of ``person``; after that it is
     left alone.
@@ -74,7 +84,7 @@ def trade(subject: Subject, history: Bars, feed: Sequence[Bar], wrong: int, pers
     switch = cast(HasKillSwitch, stream) if "kill_switch" in subject.capabilities else None
     if switch is not None and switch.tripped:
         switch.rearm(person)
-    held, tripped, refused, unusable = 0.0, False, False, 0
+    held, tripped, refused, unusable = before, False, False, 0
     wanted: list[float] = []
     for row, bar in enumerate(feed):
         try:

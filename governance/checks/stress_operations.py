@@ -156,8 +156,8 @@ class StressOperations:
         market, feed = market[:WATCHED_BARS], feed[:WATCHED_BARS]
         wrong = min(wrong, WATCHED_BARS)
         before = float(context.cache.signals(candidate, history).position[-1])
-        spoilt = trade(candidate, history, feed, wrong, OPERATOR)
-        right = trade(candidate, history, market, 0, OPERATOR)
+        spoilt = trade(candidate, history, feed, wrong=wrong, before=before, person=OPERATOR)
+        right = trade(candidate, history, market, wrong=0, before=before, person=OPERATOR)
         lost = [
             capital_lost(
                 one.position,
