@@ -230,15 +230,15 @@ class StressHeston:
                 ),
                 *(
                     Column(
-                        name=f"correlation {correlation:g}",
+                        name=f"rho {correlation:g}",
                         unit="fraction",
                         values=tuple(median(value, correlation) for value in VOLS_OF_VOL),
                     )
                     for correlation in CORRELATIONS
                 ),
             ),
-            y_label="deepest drawdown, %",
-            note=f"Simulated, seed {seed}: {self.paths} paths of {self.bars} bars a cell. The "
+            y_label="drawdown, %",
+            note=f"Simulated, seed {seed}: {self.paths} paths of {self.bars} bars a cell; rho: correlation. The "
             f"market's median over all cells is {100 * market:.3g} %.",
         )
 
