@@ -238,7 +238,8 @@ class StressHeston:
                 ),
             ),
             y_label="drawdown, %",
-            note=f"Simulated, seed {seed}: {self.paths} paths of {self.bars} bars a cell; rho: correlation. The "
+            note=f"Simulated, seed {seed}: {self.paths} paths of {self.bars} bars a cell; "
+            "rho: correlation. The "
             f"market's median over all cells is {100 * market:.3g} %.",
         )
 
