@@ -289,7 +289,7 @@ def _inputs(plan: Plan, materials: Materials) -> tuple[InputRef, ...]:
         for name, challenger in sorted(materials.challengers.items())
     ]
     rows += [
-        InputRef(role="scenario", name=item.name, digest=item.digest, detail={"kind": item.kind})
+        InputRef(role="scenario", name=item.name, digest=item.digest, detail=dict(item.provenance))
         for item in materials.scenarios
     ]
     if materials.trials is not None:

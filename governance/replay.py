@@ -89,13 +89,47 @@ def shape_replay(scenario: Scenario, warmup: Bars) -> Bars:
     DataError
         If the warm-up is too short or not daily.
     """
+    return continued(
+        warmup,
+        scenario.returns,
+        Provenance(
+            source=f"{scenario.name} ({scenario.data.source}) after {warmup.provenance.source}",
+            kind="replay",
+            licence=scenario.licence,
+            notes=(
+                f"shape replay: returns of {scenario.instrument} from {scenario.data.dates[0]} to "
+                f"{scenario.data.dates[-1]} after the subject's bars to {warmup.index[-1].date()}",
+                "ranges are reconstructed from volatility, volume is the warm-up's median",
+                "dates of the replayed bars are not those of the event",
+            ),
+        ),
+    )
+
+
+def continued(warmup: Bars, returns: np.ndarray, provenance: Provenance) -> Bars:
+    """``warmup`` and then simple returns at its last price, as :func:`shape_replay` does it.
+
+    Parameters
+    ----------
+    warmup : Bars
+        Daily bars, at least 42.
+    returns : numpy.ndarray, shape (n,)
+        Simple returns per bar, each above -1.
+    provenance : Provenance
+        Of the bars that follow.
+
+    Raises
+    ------
+    DataError
+        If the warm-up is too short or not daily, or a return leaves no positive price.
+    """
     if len(warmup) < 2 * VOLATILITY_BARS or not is_daily(warmup):
         raise DataError(
             "a shape replay of daily returns needs a daily warm-up",
             expected=f"at least {2 * VOLATILITY_BARS} daily bars",
             got=f"{len(warmup)} bars, {warmup.bars_per_year:g} a year",
         )
-    close = warmup.close[-1] * np.cumprod(1.0 + scenario.returns)
+    close = warmup.close[-1] * np.cumprod(1.0 + returns)
     opening = np.concatenate([warmup.close[-1:], close[:-1]])
     high, low = np.maximum(opening, close), np.minimum(opening, close)
     if warmup.has_range:
@@ -112,17 +146,7 @@ def shape_replay(scenario: Scenario, warmup: Bars) -> Bars:
         close=close,
         volume=np.full(len(close), np.median(warmup.volume)),
         known_at=None,
-        provenance=Provenance(
-            source=f"{scenario.name} ({scenario.data.source}) after {warmup.provenance.source}",
-            kind="replay",
-            licence=scenario.licence,
-            notes=(
-                f"shape replay: returns of {scenario.instrument} from {scenario.data.dates[0]} to "
-                f"{scenario.data.dates[-1]} after the subject's bars to {warmup.index[-1].date()}",
-                "ranges are reconstructed from volatility, volume is the warm-up's median",
-                "dates of the replayed bars are not those of the event",
-            ),
-        ),
+        provenance=provenance,
     )
     return warmup.followed_by(following)
 

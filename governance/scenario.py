@@ -29,6 +29,7 @@ from governance.minute_path import minute_bars
 from governance.reconstruction import Facts, Reconstruction, parse_facts, seconds
 
 ENTRY_POINT_GROUP = "finchaos.stress_scenarios"
+SHIPPED, FROM_FILE = "shipped", "file"
 TOLERANCE = 1e-4
 """How far the window may be from what the scenario says of it: rounding to a basis point."""
 
@@ -121,6 +122,8 @@ class Scenario(Document):
 
     _window: CrisisWindow | None = PrivateAttr(default=None)
     _facts: Facts | None = PrivateAttr(default=None)
+    _origin: str = PrivateAttr(default="")
+    """Who brought it: ``shipped``, ``file``, or the distribution that was installed."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -178,6 +181,25 @@ class Scenario(Document):
         )
 
     @property
+    def provenance(self) -> dict[str, str | int]:
+        """What the record of a run says of it: kind, rows, days, sources, licence, origin."""
+        window = self.data
+        said: dict[str, str | int] = {
+            "kind": self.kind,
+            "frequency": self.frequency,
+            "instrument": self.instrument,
+            "rows": len(window.dates),
+            "first": window.dates[0].isoformat(),
+            "last": window.dates[-1].isoformat(),
+            "source": window.source,
+            "licence": self.licence,
+            "origin": self._origin,
+        }
+        if self.anchors_digest:
+            said["anchors"] = self.anchors_digest
+        return said
+
+    @property
     def prior_close(self) -> float:
         """Close of the session before a reconstructed one, from its close and daily return."""
         spec = self._spec
@@ -209,11 +231,19 @@ def scenario_names() -> tuple[str, ...]:
         for item in files("stress_scenarios").iterdir()
         if item.name.endswith(".yaml")
     }
-    foreign = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+    added = [point.name for point in entry_points(group=ENTRY_POINT_GROUP)]
+    foreign = set(added)
     if own & foreign:
         raise InputError(
             f"scenarios that ship have the names {', '.join(sorted(own & foreign))}",
             remedy="rename the outside package's entry point",
+        )
+    twice = sorted(name for name in foreign if added.count(name) > 1)
+    if twice:
+        raise InputError(
+            f"installed packages add {', '.join(twice)} more than once",
+            expected="one scenario a name",
+            remedy="uninstall one of them, or rename its entry point",
         )
     return tuple(sorted(own | foreign))
 
@@ -244,7 +274,21 @@ def load_scenario(name: str | Path, *, beside: Path | None = None) -> Scenario:
     >>> round(scenario.data.returns[row], 4)
     -0.2047
     """
-    folder, stem = _locate(name, beside)
+    folder, stem, origin = _locate(name, beside)
+    if origin not in (SHIPPED, FROM_FILE):
+        try:
+            return _loaded(folder, stem, origin)
+        except InputError as error:
+            raise DocumentError(
+                f"scenario {stem} of the installed package {origin}: {error.what}",
+                expected=error.expected,
+                got=error.got,
+                remedy=error.remedy or "mend or uninstall the package, or name other scenarios",
+            ) from error
+    return _loaded(folder, stem, origin)
+
+
+def _loaded(folder: Traversable, stem: str, origin: str) -> Scenario:
     label = f"{stem}.yaml"
     raw = parse_yaml(_read(folder, label, label), label)
     scenario = validate_document(raw, Scenario, label)
@@ -257,6 +301,7 @@ def load_scenario(name: str | Path, *, beside: Path | None = None) -> Scenario:
         facts = scenario.reconstruction.facts
         scenario._facts = parse_facts(_read(folder, facts, label), facts)
     _verify(scenario)
+    scenario._origin = origin
     return scenario
 
 
@@ -268,21 +313,31 @@ def load_scenarios(
     return tuple(load_scenario(name, beside=beside) for name in wanted)
 
 
-def _locate(name: str | Path, beside: Path | None) -> tuple[Traversable, str]:
-    """Folder and stem of a scenario's YAML file."""
+def _locate(name: str | Path, beside: Path | None) -> tuple[Traversable, str, str]:
+    """Folder and stem of a scenario's YAML file, and who brought it."""
     path = Path(name)
     if path.suffix == ".yaml":
         located = path if path.is_absolute() or beside is None else beside / path
-        return located.parent, located.stem
+        return located.parent, located.stem, FROM_FILE
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
-            return files(point.module), point.name
+            brought = getattr(point, "dist", None)
+            said = point.module if brought is None else f"{brought.name} {brought.version}"
+            try:
+                return files(point.module), point.name, said
+            except ModuleNotFoundError as error:
+                raise DocumentError(
+                    f"the package {said} says that it has the scenario {point.name}",
+                    expected=f"an importable package {point.module}",
+                    got=str(error),
+                    remedy="install it again, or uninstall it",
+                ) from error
     if str(name) not in scenario_names():
         raise UnknownNameError(
             f"no scenario named {str(name)!r}",
             expected=f"one of {', '.join(scenario_names())}, or the path of a .yaml file",
         )
-    return files("stress_scenarios"), str(name)
+    return files("stress_scenarios"), str(name), SHIPPED
 
 
 def _read(folder: Traversable, name: str, whose: str) -> str:

@@ -159,9 +159,7 @@ def stress_runs(
         If the model fails on the replay or breaks its contract.
     """
     trained = unseen_model(subject, context, scenario)
-    needed = trained.model.card.warmup_bars + settings.reference_bars + context.delay_bars
-    needed += SPARE_BARS
-    history = max(settings.warmup_bars, needed)
+    history, needed = warmup_needs(trained, context, settings)
     daily = is_daily(context.bars)
     if scenario.frequency == "daily":
         replay = daily_replay(scenario, context.bars, history=history, needed=needed)
@@ -177,6 +175,13 @@ def stress_runs(
     for seed in scenario.reconstruction.seeds if scenario.reconstruction else ():
         replay = show(scenario, seed, warmup, note)
         yield _run(context, scenario, trained, replay, settings, clock, (seed,))
+
+
+def warmup_needs(trained: Trained, context: Context, settings: Settings) -> tuple[int, int]:
+    """Bars to show a model before a scenario where there are as many, and the fewest that do."""
+    needed = trained.model.card.warmup_bars + settings.reference_bars + context.delay_bars
+    needed += SPARE_BARS
+    return max(settings.warmup_bars, needed), needed
 
 
 def _change(loss: float) -> str:

@@ -33,6 +33,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
 )
 
 
+SHORT_DIGEST = 12
 _CARD_ORDER = (
     "name", "version", "purpose", "intended_use", "prohibited_use", "materiality", "owner",
     "developer", "limitations", "min_position", "max_position", "warmup_bars", "feature_names",
@@ -51,11 +52,12 @@ _PLAN_ORDER = (
 
 
 def appendix_tables(run: Run) -> tuple[Table, ...]:
-    """Digests, inputs, model card, environment and packages."""
+    """Digests, inputs, scenarios where there are any, model card, environment and packages."""
     changed = lock_changes(run)
     return (
         _digests(run),
         _inputs(run),
+        *_scenarios(run),
         *((changed,) if changed is not None else ()),
         _model(run),
         _environment(run),
@@ -90,13 +92,42 @@ def _digests(run: Run) -> Table:
 def _inputs(run: Run) -> Table:
     rows = tuple(
         (Cell(words(item.role)), Cell(item.name), Cell(_details(item.detail)))
-        for item in sorted(run.inputs, key=_input_order)
+        for item in run.inputs
+        if item.role != "scenario"
     )
     return Table("Inputs", (Head("Role"), Head("Name"), Head("Detail")), rows)
 
 
-def _input_order(item: InputRef) -> bool:
-    return item.role == "scenario"
+def _scenarios(run: Run) -> tuple[Table, ...]:
+    """Where every stress scenario comes from; nothing if the run had none."""
+    rows = tuple(
+        (
+            Cell(item.name),
+            Cell(_of(item, "kind")),
+            Cell(" to ".join(filter(None, (_of(item, "first"), _of(item, "last"))))),
+            Cell(_of(item, "rows")),
+            Cell(_of(item, "source")),
+            Cell(_of(item, "licence")),
+            Cell(_of(item, "origin")),
+            Cell(item.digest[:SHORT_DIGEST], exact=item.digest),
+        )
+        for item in run.inputs
+        if item.role == "scenario"
+    )
+    heads = ("Scenario", "Kind", "Days", "Rows", "Source of returns", "Terms", "Brought by")
+    digest_head = f"SHA-256, first {SHORT_DIGEST} digits"
+    notes = (
+        "Replay: recorded returns. Reconstructed: a path between documented facts. Digests cover "
+        "definition, window and facts; they stand in full above.",
+    )
+    if not rows:
+        return ()
+    return (Table("Stress scenarios", (*map(Head, heads), Head(digest_head)), rows, notes),)
+
+
+def _of(item: InputRef, key: str) -> str:
+    value = item.detail.get(key)
+    return "not recorded" if value in (None, "") else _said(value)
 
 
 def _details(detail: Mapping[str, Scalar]) -> str:

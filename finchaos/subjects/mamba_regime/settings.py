@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 from pydantic import Field
@@ -107,7 +108,7 @@ class Settings(Document):
     @property
     def schema_of_features(self) -> FeatureSchema:
         """The feature schema."""
-        return load_schema(self.features)
+        return _shipped_schema(self.features)
 
     @property
     def network(self) -> Config:
@@ -239,3 +240,9 @@ class Settings(Document):
                 "the stress head knows two regimes", expected="regimes: 2", got=str(self.regimes)
             )
         return self
+
+
+@cache
+def _shipped_schema(name: str) -> FeatureSchema:
+    """The schema of a name, parsed once: a check may ask for signals thousands of times."""
+    return load_schema(name)
