@@ -22,6 +22,7 @@ from typing import Any
 from finchaos.core.errors import FinchaosError, InputError
 from finchaos.live.breaker_process import SOCKET, lock_folder, read_line
 from finchaos.live.breaker_record import (
+    RECORD,
     BreakerLimits,
     BreakerRecord,
     load_record,
@@ -56,9 +57,10 @@ def arm_breaker(folder: Path, person: str, limits: BreakerLimits | None = None) 
     Raises
     ------
     InputError
-        If the name is blank, the breaker is running, or there are no limits to go by.
+        If the name is blank, the breaker is running, there are no limits to go by, or two persons
+        must clear its latch.
     CheckpointError
-        If limits are to come from a record that is damaged.
+        If the record that is there is damaged.
     StorageError
         If the disk does not take it.
 
@@ -71,7 +73,11 @@ def arm_breaker(folder: Path, person: str, limits: BreakerLimits | None = None) 
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder)
     try:
-        record = BreakerRecord(load_record(folder).limits if limits is None else limits, answers)
+        if limits is None or (folder / RECORD).exists():
+            known = load_record(folder)
+            record = known.replaced_by(limits or known.limits, answers)
+        else:
+            record = BreakerRecord(limits, answers)
         save_record(folder, record)
     finally:
         os.close(lock)
@@ -153,13 +159,26 @@ class ProcessBreaker:
         """Stop trading, from any process; the reason that stands."""
         return str(self._asked(do="trip", reason=reason)["reason"])
 
+    def request_rearm(self, person: str) -> None:
+        """Ask that the latch of a running breaker be cleared, where two persons clear it.
+
+        Raises
+        ------
+        InputError
+            If this cannot be a name, one person is enough, or the latch is not set.
+        FinchaosError
+            If the breaker does not answer.
+        """
+        self._asked(do="request_rearm", person=named(person))
+
     def rearm(self, person: str) -> None:
         """Clear the latch of a running breaker in the name of a person; losses count anew.
 
         Raises
         ------
         InputError
-            If the name is blank.
+            If the name is blank; where two persons clear it, also if no other person asked within
+            the time that the limits state.
         FinchaosError
             If the breaker does not answer.
         """

@@ -34,6 +34,7 @@ CAPABILITIES = frozenset(Capability) - {
     Capability.GRADIENTS,
     Capability.MEMORY,
     Capability.RESUMABLE,
+    Capability.TWO_PERSON_REARM,
 }
 
 
