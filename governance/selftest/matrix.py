@@ -35,7 +35,7 @@ CHECKS: tuple[Any, ...] = (
     SignalIntegrity(),
     PointInTime(),
     Reproducibility(),
-    KillSwitch(),
+    KillSwitch(starts=3, mild_starts=0),
 )
 """Those that judge what a model does with what it is given, whatever the market did to it."""
 
