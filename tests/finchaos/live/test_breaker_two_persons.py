@@ -18,7 +18,9 @@ from finchaos.live.breaker_record import (
     load_record,
     save_record,
 )
-from finchaos.live.session import AccountReport
+from finchaos.live.session import AccountReport, PaperSession
+from finchaos.trading.two_person import TwoPersonRearm
+from tests.finchaos.live.markets import RULES, START, planted, planted_market
 from tests.finchaos.live.test_breaker import wait_for_end
 
 ONE = BreakerLimits(0.1, 0.05, 1.5, silence_seconds=120.0)
@@ -118,3 +120,9 @@ def test_one_person_is_enough_where_nothing_else_was_said() -> None:
 def test_an_impossible_time_to_confirm_is_refused(seconds: float) -> None:
     with pytest.raises(InputError, match="impossible time"):
         BreakerLimits(0.1, 0.05, 1.5, 120.0, confirm_seconds=seconds)
+
+
+def test_a_session_says_at_once_that_two_persons_cannot_rearm_it(tmp_path: Path) -> None:
+    subject, bars = TwoPersonRearm(planted()), planted_market()
+    with pytest.raises(InputError, match="re-armed by one person"):
+        PaperSession.open(tmp_path / "run", subject, history=bars.rows(0, START), rules=RULES)
