@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from finchaos.core.bars import Bar, Bars
 from finchaos.core.signals import Signal
-from finchaos.core.subject import HasKillSwitch, Streaming, Subject
+from finchaos.core.subject import (
+    Capability,
+    HasKillSwitch,
+    HasTwoPersonRearm,
+    Streaming,
+    Subject,
+)
 from governance.faults import Delivery, Fault
 
 BLANK_PERSONS = ("", "   ")
@@ -43,9 +49,12 @@ class Case:
     blank_accepted : bool
         The latch cleared in a blank name.
     rearmed : bool
-        The latch cleared in a person's name.
+        The latch cleared in a person's name, or in those of two where the subject asks for two.
     refusal : str
-        The error with which a person was refused; empty if none.
+        The error with which they were refused; empty if none.
+    severity : float
+    single_accepted : bool or None
+        The latch cleared in one name where two are needed; None where one is enough.
     """
 
     fault: str
@@ -59,6 +68,8 @@ class Case:
     blank_accepted: bool = False
     rearmed: bool = False
     refusal: str = ""
+    severity: float = 1.0
+    single_accepted: bool | None = None
 
     @property
     def tripped(self) -> bool:
@@ -69,6 +80,33 @@ class Case:
     def failed_closed(self) -> bool:
         """No error, no unusable signal, and flat from the trip on."""
         return not self.failure and not self.unusable
+
+
+@dataclass(frozen=True)
+class Persons:
+    """In whose names a switch is re-armed.
+
+    Attributes
+    ----------
+    first : str
+    second : str
+        Empty where one person is enough.
+    """
+
+    first: str
+    second: str = ""
+
+    @classmethod
+    def of(cls, subject: Subject, first: str) -> Persons:
+        """One person, or two where the subject declares that it takes two."""
+        two = Capability.TWO_PERSON_REARM in subject.capabilities
+        return cls(first, f"second {first}" if two else "")
+
+    def rearm(self, stream: HasKillSwitch) -> None:
+        """Re-arm as the subject declares it is done."""
+        if self.second:
+            cast(HasTwoPersonRearm, stream).request_rearm(self.first)
+        stream.rearm(self.second or self.first)
 
 
 @dataclass
@@ -101,29 +139,42 @@ class _Session:
 
     def rearm(self, person: str) -> str:
         """Ask in this name; the error of a refusal, empty if there was none."""
+        return self._asked(lambda: self.stream.rearm(person))
+
+    def request(self, person: str) -> str:
+        """Ask for a second person in this name; the error of a refusal."""
+        return self._asked(lambda: cast(HasTwoPersonRearm, self.stream).request_rearm(person))
+
+    def _asked(self, ask: Callable[[], None]) -> str:
         try:
-            self.stream.rearm(person)
+            ask()
         except Exception as error:  # to refuse is an answer; the latch tells what it did
             return _text(error)
         return ""
 
 
-def armed_stream(subject: Subject, history: Bars, operator: str) -> HasKillSwitch:
-    """A live stream after ``history``, re-armed by ``operator`` if that tripped it."""
-    stream = cast(HasKillSwitch, cast(Streaming, subject).open(history))
+def armed_stream(subject: Subject, history: Bars, persons: Persons) -> HasKillSwitch:
+    """A live stream after ``history``, re-armed if that tripped it.
+
+    The last bar of ``history`` comes live and after that, so that it is what the next is compared
+    with: a person who re-arms answers for the bar that follows.
+    """
+    stream = cast(HasKillSwitch, cast(Streaming, subject).open(history.rows(0, len(history) - 1)))
     if stream.tripped:
-        stream.rearm(operator)
+        persons.rearm(stream)
+    stream.step(history[len(history) - 1])
     return stream
 
 
-def trips_on(stream: HasKillSwitch, bars: Sequence[Bar]) -> bool:
-    """Whether the switch trips on these bars, or on a heartbeat in the moment each is due."""
-    for bar in bars:
+def clean_signals(stream: HasKillSwitch, bars: Sequence[Bar]) -> list[Signal]:
+    """Answers to bars without a fault, each after a heartbeat in its moment, up to a trip."""
+    answers = []
+    for bar in () if stream.tripped else bars:
         stream.heartbeat(bar.ts)
-        stream.step(bar)
+        answers.append(stream.step(bar))
         if stream.tripped:
-            return True
-    return False
+            break
+    return answers
 
 
 def inject(
@@ -134,7 +185,8 @@ def inject(
     rng: np.random.Generator,
     *,
     clean_bars: int,
-    operator: str,
+    persons: Persons,
+    severity: float = 1.0,
 ) -> Case:
     """Deliver a fault to an armed stream, then clean bars, then try to re-arm it.
 
@@ -150,41 +202,67 @@ def inject(
     rng : numpy.random.Generator
     clean_bars : int
         Clean bars after the trip.
-    operator : str
-        In whose name the switch is finally re-armed.
+    persons : Persons
+        In whose names the switch is finally re-armed.
+    severity : float
     """
     session = _Session(stream)
     latency, resume = None, 0
-    for number, delivery in enumerate(fault.deliveries(last, due, rng)):
+    for number, delivery in enumerate(fault.deliveries(last, due, rng, severity)):
         session.deliver(delivery)
         resume = delivery.resume
         if stream.tripped:
             latency = number
             break
-    at = last.ts.isoformat()
+    case = Case(
+        fault=fault.name,
+        at=last.ts.isoformat(),
+        latency_bars=latency,
+        failure=session.failure,
+        unusable=session.unusable,
+        severity=severity,
+    )
     if latency is None:
-        return Case(fault.name, at, None, failure=session.failure, unusable=session.unusable)
+        return case
+    return _after_trip(case, stream, due[resume : resume + clean_bars], persons)
+
+
+def _after_trip(case: Case, stream: HasKillSwitch, clean: Sequence[Bar], persons: Persons) -> Case:
+    """What clean bars, nobody, one person and enough persons do to a latch that is set."""
     reason = stream.trip_reason
     after = _Session(stream)
-    self_rearmed = _watch(after, due[resume : resume + clean_bars])
+    self_rearmed = _watch(after, clean)
     latched = not (self_rearmed or after.failure or after.unusable)
     for person in () if self_rearmed else BLANK_PERSONS:
         after.rearm(person)
     blank_accepted = not self_rearmed and not stream.tripped
-    refusal = after.rearm(operator)
-    return Case(
-        fault=fault.name,
-        at=at,
-        latency_bars=latency,
+    single: bool | None = None
+    if persons.second and not self_rearmed:
+        single = blank_accepted or _alone(after, persons.first)
+    refusal = ""
+    if not single:
+        if persons.second:
+            after.request(persons.first)
+        refusal = after.rearm(persons.second or persons.first)
+    return replace(
+        case,
         reason=reason,
-        failure=session.failure,
-        unusable=session.unusable,
         latched=latched,
         self_rearmed=self_rearmed,
         blank_accepted=blank_accepted,
+        single_accepted=single,
         rearmed=not stream.tripped,
         refusal=refusal,
     )
+
+
+def _alone(session: _Session, person: str) -> bool:
+    """Whether one person clears the latch: without asking, after asking, or with a blank."""
+    session.rearm(person)
+    session.request(person)
+    for name in (person, person.upper(), *BLANK_PERSONS):
+        session.rearm(name)
+    return not session.stream.tripped
 
 
 def _watch(session: _Session, clean: Sequence[Bar]) -> bool:

@@ -40,6 +40,8 @@ class Capability(StrEnum):
     """Its streams are :class:`Resumable`."""
     LAYERS = "layers"
     """The subject is :class:`HasLayers`."""
+    TWO_PERSON_REARM = "two_person_rearm"
+    """Its streams are :class:`HasTwoPersonRearm`: no single person clears the latch."""
 
 
 @runtime_checkable
@@ -127,6 +129,25 @@ class HasKillSwitch(Protocol):
         ------
         InputError
             If ``person`` is blank.
+        """
+        ...
+
+
+class HasTwoPersonRearm(HasKillSwitch, Protocol):
+    """What the streams of a subject under two-person re-arm add to a kill switch.
+
+    ``rearm`` confirms what another person asked for with ``request_rearm``, within the time that
+    the subject states. It raises InputError, and the latch stays, if nobody asked, the request is
+    too old, or the name may be that of the person who asked.
+    """
+
+    def request_rearm(self, person: str) -> None:
+        """Ask, in the name of a person, that the latch be cleared.
+
+        Raises
+        ------
+        InputError
+            If ``person`` is blank or there is nothing to re-arm.
         """
         ...
 

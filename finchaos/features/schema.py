@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -294,6 +294,12 @@ def load_schema(name: str | Path) -> FeatureSchema:
         raise UnknownNameError(
             f"no feature schema {name!r}", expected=f"one of {', '.join(schema_names())}"
         )
-    text = files("finchaos.features").joinpath("schemas", f"{name}.yaml").read_text("utf-8")
-    document = validate_document(parse_yaml(text, name), SchemaDocument, name)
+    document = _shipped(name)
     return FeatureSchema(document.name, document.features)
+
+
+@cache
+def _shipped(name: str) -> SchemaDocument:
+    """Read once: a live session is opened in less time than the file is parsed in."""
+    text = files("finchaos.features").joinpath("schemas", f"{name}.yaml").read_text("utf-8")
+    return validate_document(parse_yaml(text, name), SchemaDocument, name)

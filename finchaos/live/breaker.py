@@ -14,6 +14,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from typing import Any
 from finchaos.core.errors import FinchaosError, InputError
 from finchaos.live.breaker_process import SOCKET, lock_folder, read_line
 from finchaos.live.breaker_record import (
+    RECORD,
     BreakerLimits,
     BreakerRecord,
     load_record,
@@ -56,9 +58,10 @@ def arm_breaker(folder: Path, person: str, limits: BreakerLimits | None = None) 
     Raises
     ------
     InputError
-        If the name is blank, the breaker is running, or there are no limits to go by.
+        If the name is blank, the breaker is running, there are no limits to go by, or two persons
+        must clear its latch.
     CheckpointError
-        If limits are to come from a record that is damaged.
+        If the record that is there is damaged.
     StorageError
         If the disk does not take it.
 
@@ -71,7 +74,11 @@ def arm_breaker(folder: Path, person: str, limits: BreakerLimits | None = None) 
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder)
     try:
-        record = BreakerRecord(load_record(folder).limits if limits is None else limits, answers)
+        if limits is None or (folder / RECORD).exists():
+            known = load_record(folder)
+            record = known.replaced_by(limits or known.limits, answers)
+        else:
+            record = BreakerRecord(limits, answers)
         save_record(folder, record)
     finally:
         os.close(lock)
@@ -127,9 +134,15 @@ class ProcessBreaker:
         """
         breaker = cls(folder, answer_seconds=answer_seconds)
         load_record(folder)
-        if _is_running(folder):
-            breaker.pid()
-            return breaker
+        until = time.monotonic() + answer_seconds
+        while _is_running(folder):
+            try:
+                breaker.pid()
+                return breaker
+            except FinchaosError:  # one that ends holds its lock longer than it answers
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         said = _launch(folder, start_seconds)
         if said != "ready":
             raise FinchaosError(
@@ -153,13 +166,26 @@ class ProcessBreaker:
         """Stop trading, from any process; the reason that stands."""
         return str(self._asked(do="trip", reason=reason)["reason"])
 
+    def request_rearm(self, person: str) -> None:
+        """Ask that the latch of a running breaker be cleared, where two persons clear it.
+
+        Raises
+        ------
+        InputError
+            If this cannot be a name, one person is enough, or the latch is not set.
+        FinchaosError
+            If the breaker does not answer.
+        """
+        self._asked(do="request_rearm", person=named(person))
+
     def rearm(self, person: str) -> None:
         """Clear the latch of a running breaker in the name of a person; losses count anew.
 
         Raises
         ------
         InputError
-            If the name is blank.
+            If the name is blank; where two persons clear it, also if no other person asked within
+            the time that the limits state.
         FinchaosError
             If the breaker does not answer.
         """

@@ -129,13 +129,15 @@ class BreakerServer:
             self._keep(self.record.after(int(ts), float(equity), float(exposure)))
         elif what == "trip":
             self._keep(self.record.tripped(str(asked["reason"]) or "stopped without a reason"))
+        elif what == "request_rearm":
+            self._keep(self.record.asked(asked["person"], time.time_ns()))
         elif what == "rearm":
-            self._keep(self.record.rearmed(asked["person"]))
+            self._keep(self.record.rearmed(asked["person"], time.time_ns()))
         elif what == "stop":
             self._stopping = True
         elif what not in ("beat", "hello"):
             raise ValueError(f"unknown message {what!r}")
-        if what in ("report", "beat", "rearm"):
+        if what in ("report", "beat", "request_rearm", "rearm"):
             self._heard = time.monotonic()
 
     def _keep(self, record: BreakerRecord) -> None:

@@ -14,6 +14,13 @@ from typing import Any
 
 from finchaos.core.errors import CheckpointError, InputError
 from finchaos.live.state_file import load_state, save_state
+from finchaos.trading.two_person import (
+    Rearm,
+    RearmRequest,
+    checked_seconds,
+    confirmed,
+    requested,
+)
 
 RECORD = "breaker.json"
 _DAY = 86_400_000_000_000
@@ -34,6 +41,9 @@ class BreakerLimits:
         what the market adds between trades.
     silence_seconds : float
         Longest time without a report or a beat. Longer than the time between two bars.
+    confirm_seconds : float or None
+        Two persons re-arm the breaker: one asks, and another confirms within this time. None if
+        one person is enough.
 
     Raises
     ------
@@ -45,8 +55,11 @@ class BreakerLimits:
     max_daily_loss: float
     max_exposure: float
     silence_seconds: float
+    confirm_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if self.confirm_seconds is not None:
+            checked_seconds(self.confirm_seconds)
         losses = (self.max_drawdown, self.max_daily_loss)
         rest = (self.max_exposure, self.silence_seconds)
         if not (all(0.0 < x <= 1.0 for x in losses) and all(0.0 < x < math.inf for x in rest)):
@@ -76,6 +89,10 @@ class BreakerRecord:
         Equity that the loss of this day is counted from.
     equity : float or None
         Reported last.
+    request : RearmRequest or None
+        That one person asked for re-arming, where two are needed.
+    rearms : tuple of Rearm
+        Every time that two persons cleared the latch.
 
     Examples
     --------
@@ -92,6 +109,8 @@ class BreakerRecord:
     day: int = 0
     day_open: float | None = None
     equity: float | None = None
+    request: RearmRequest | None = None
+    rearms: tuple[Rearm, ...] = ()
 
     def after(self, ts: int, equity: float, exposure: float) -> BreakerRecord:
         """The record after a report.
@@ -118,15 +137,68 @@ class BreakerRecord:
         """The record with the latch set, if it is not and there is a reason."""
         return self if self.reason else replace(self, reason=reason)
 
-    def rearmed(self, person: str) -> BreakerRecord:
-        """A new record under the same limits; losses count from the next report on.
+    def asked(self, person: str, now_ns: int) -> BreakerRecord:
+        """The record with the request of one person that another may confirm.
 
         Raises
         ------
         InputError
-            If the name is blank.
+            If one person is enough, the latch is not set, or this cannot be a name.
         """
-        return BreakerRecord(self.limits, named(person))
+        if self.limits.confirm_seconds is None:
+            raise InputError("one person re-arms this breaker; there is nothing to ask for")
+        if not self.reason:
+            raise InputError("there is nothing to re-arm: the breaker has not tripped")
+        return replace(self, request=requested(person, now_ns))
+
+    def rearmed(self, person: str, now_ns: int) -> BreakerRecord:
+        """A new record under the same limits; losses count from the next report on.
+
+        Parameters
+        ----------
+        person : str
+            Who clears the latch, or confirms what another asked for.
+        now_ns : int
+            Nanoseconds since 1970 UTC.
+
+        Raises
+        ------
+        InputError
+            If the name is blank; where two persons are needed, also if nobody asked in time or
+            one person did both.
+        """
+        name, seconds = named(person), self.limits.confirm_seconds
+        if seconds is None:
+            return BreakerRecord(self.limits, name, rearms=self.rearms)
+        done = confirmed(self.request, name, now_ns, within_seconds=seconds, reason=self.reason)
+        both = f"{done.asked_by} and {done.confirmed_by}"
+        return BreakerRecord(self.limits, both, rearms=(*self.rearms, done))
+
+    def replaced_by(self, limits: BreakerLimits, person: str) -> BreakerRecord:
+        """The record of a breaker that is armed anew by one person.
+
+        Raises
+        ------
+        InputError
+            If that would clear a latch that two persons clear, or end their having to.
+        """
+        seconds = self.limits.confirm_seconds
+        if seconds is None:
+            return BreakerRecord(limits, named(person), rearms=self.rearms)
+        if self.reason:
+            raise InputError(
+                "two persons re-arm this breaker",
+                expected="request_rearm by one and rearm by another, while it runs",
+                got=f"{named(person)} alone, after: {self.reason}",
+            )
+        if limits.confirm_seconds is None or limits.confirm_seconds > seconds:
+            raise InputError(
+                "one person cannot end two-person re-arm or lengthen the time for it",
+                expected=f"confirm_seconds of at most {seconds:g}",
+                got=repr(limits.confirm_seconds),
+                remedy="arm a breaker in another folder",
+            )
+        return BreakerRecord(limits, named(person), rearms=self.rearms)
 
     def _beyond(self, exposure: float) -> str:
         """Which limit the account is beyond; empty if none."""
@@ -196,6 +268,14 @@ def load_record(folder: Path) -> BreakerRecord:
     content: dict[str, Any] = load_state(path)
     try:
         limits = BreakerLimits(**content.pop("limits"))
-        return BreakerRecord(limits, **content)
+        asked = content.pop("request", None)
+        return BreakerRecord(
+            limits,
+            **{
+                **content,
+                "request": None if asked is None else RearmRequest(**asked),
+                "rearms": tuple(Rearm(**done) for done in content.get("rearms", ())),
+            },
+        )
     except (KeyError, TypeError, InputError) as error:
         raise CheckpointError(f"{path} is no record of a breaker", got=str(error)) from error

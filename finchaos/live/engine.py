@@ -82,7 +82,7 @@ class Engine:
     Raises
     ------
     InputError
-        If the subject has no live session.
+        If the subject has no live session, or two persons re-arm it.
     """
 
     def __init__(
@@ -96,6 +96,14 @@ class Engine:
         if Capability.STREAMING not in subject.capabilities:
             raise InputError(
                 f"{subject.card.name} has no live session", expected="the capability streaming"
+            )
+        if Capability.TWO_PERSON_REARM in subject.capabilities:
+            # Its journal has one name a re-arm: it could never be armed again.
+            raise InputError(
+                "a session is re-armed by one person",
+                expected="a subject without two-person re-arm",
+                got=subject.card.name,
+                remedy="give the session a circuit breaker whose limits have confirm_seconds",
             )
         if len(history) < max(2, subject.card.warmup_bars):
             raise InputError(

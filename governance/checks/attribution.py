@@ -17,6 +17,7 @@ from governance.check import Context, measured, not_measured
 from governance.record import CheckCard, Evidence, Exhibit, Interval, MetricSpec, Window
 from governance.statistics.attribution import Attributions
 from governance.statistics.attribution_exhibits import permutation_exhibit
+from governance.statistics.attribution_metrics import GRADIENT_METRICS
 from governance.statistics.gradient_attribution import (
     COMPLETENESS_TOLERANCE,
     DRAWS,
@@ -38,28 +39,6 @@ _SEQUENCES_AT_ONCE = 256
 # Where a path crosses a sharp change of decision, more nodes are needed to add up to it.
 _REFINEMENTS = (2, 4, 8)
 
-_GRADIENT_METRICS = (
-    ("completeness_residual", "probability", "lower",
-     "Largest gap between the sum of a window's attributions and the change of its decision"),
-    ("explained_change", "probability", "none",
-     "Mean absolute difference between decisions and the baseline's: what shares are shares of"),
-    ("window_gap", "probability", "lower",
-     "Mean absolute difference between the decision explained, made from a window alone, and the "
-     "stress probability that the subject issued at its last bar"),
-    ("feature_share", "fraction", "none", "Share of a feature in all absolute attribution"),
-    ("top_feature_share", "fraction", "lower", "Largest feature_share"),
-    ("lag_share", "fraction", "none",
-     "Share of bars so far before the decision in all absolute attribution"),
-    ("baseline_rank_correlation", "rank correlation", "higher",
-     "Agreement of the features' importance with that under another baseline"),
-    ("randomisation_correlation", "absolute rank correlation", "lower",
-     "Agreement of attributions with those of the same network with its weights drawn anew"),
-    ("fold_rank_correlation", "rank correlation", "higher",
-     "Agreement of the features' importance with that in the model of an earlier fold"),
-    ("ablation_agreement", "fraction of windows", "higher",
-     "Windows in which setting the most important feature to its baseline moves the decision "
-     "more than setting any other"),
-)  # fmt: skip
 _MEMORY_METRICS = (
     ("effective_memory", "bars", "none",
      "Newest bars of a window that hold memory_share of the influence of its bars on the latents "
@@ -97,6 +76,8 @@ class Attribution:
         Gauss-Legendre nodes on the path from baseline to window.
     copies : int
         Copies with weights drawn anew.
+    seeds : int
+        Models trained anew with other seeds.
     permutations : int
         Shuffles per input of a subject without gradients.
     permutation_block : int
@@ -111,8 +92,9 @@ class Attribution:
     windows: int = 48
     compared_windows: int = 20
     length: int = 128
-    steps: int = 20
+    steps: int = 10
     copies: int = 2
+    seeds: int = 1
     permutations: int = 5
     permutation_block: int = 5
     memory_bars: int = 2048
@@ -120,7 +102,7 @@ class Attribution:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="attribution",
-        version=2,
+        version=3,
         title="Attribution",
         question="Which inputs, and how far back, move the decision; and does that explanation "
         "depend on what the model learned rather than on how it was asked?",
@@ -132,9 +114,12 @@ class Attribution:
         "are of absolute attributions, intervals from windows resampled in blocks. Checked by: "
         "the sum of attributions against the change of the decision; the decision on the window "
         "against the signal issued; other baselines (training mean, a calm training window); "
-        "copies with weights drawn anew; the models of earlier folds; setting each feature to "
-        "its baseline. Without gradients, return, overnight gap, shadows and volume of the test "
-        "bars are shuffled in blocks, one at a time, and the change of position is measured. "
+        "copies with weights drawn anew; the models of earlier folds, on these windows and in "
+        "their own tests; a model of another seed; setting each feature, and random sets of them, "
+        "to the baseline (infidelity); small changes of the inputs (max-sensitivity). Maps over "
+        "time show the deepest fall and each dated crisis out of sample. Without gradients, "
+        "return, overnight gap, shadows and volume of the test bars are shuffled in blocks, one "
+        "at a time, and the change of position is measured. "
         "A subject that can say so is asked how far back its latents look: the size of their "
         "derivative with respect to each bar of a window, and how long the states of its layers "
         "last.",
@@ -151,6 +136,7 @@ class Attribution:
         ),
         references=(
             "Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks",
+            "Yeh et al. (2019), On the (in)fidelity and sensitivity of explanations",
             "Adebayo et al. (2018), Sanity checks for saliency maps",
             "Sturmfels, Lundberg & Lee (2020), Visualizing the impact of feature attribution "
             "baselines, Distill",
@@ -163,7 +149,7 @@ class Attribution:
         metrics=tuple(
             MetricSpec(name=name, unit=unit, better=better, meaning=meaning)
             for name, unit, better, meaning in (
-                *_GRADIENT_METRICS,
+                *GRADIENT_METRICS,
                 *_MEMORY_METRICS,
                 _PERMUTATION,
             )
@@ -185,7 +171,7 @@ class Attribution:
                 expected=f"{LEAST_WINDOWS} <= compared_windows <= windows",
                 got=f"{self.compared_windows} of {self.windows}",
             )
-        if min(counts) < 1:
+        if min(counts) < 1 or self.seeds < 0:
             raise InputError("attribution needs positive parameters", got=repr(self))
         if not 0.0 < self.memory_share < 1.0:
             raise InputError(
@@ -199,7 +185,9 @@ class Attribution:
         if Capability.REFIT not in subject.capabilities:
             window = window.model_copy(update={"trained_until": ""})
         if Capability.GRADIENTS in subject.capabilities:
-            settings = WindowSettings(self.windows, self.compared_windows, self.length, self.copies)
+            settings = WindowSettings(
+                self.windows, self.compared_windows, self.length, self.copies, self.seeds
+            )
             yield from GradientAttribution(
                 self, subject, context, window, settings, self._network
             ).measure()
@@ -207,7 +195,7 @@ class Attribution:
             yield not_measured(self, _PERMUTATION[0], reason, window=window)
         else:
             reason = "the subject declares no gradients"
-            for name, *_ in _GRADIENT_METRICS:
+            for name, *_ in GRADIENT_METRICS:
                 yield not_measured(self, name, reason, window=window)
             yield from self._by_permutation(subject, context, window)
         yield from self._memory(subject, context, window)
@@ -278,6 +266,7 @@ class TorchNetwork:
         self._dtype = weights[0].dtype if weights else self._torch.float64
         self._device = weights[0].device if weights else self._torch.device("cpu")
         self._steps = steps
+        self.windows_explained = self.gradients = 0
 
     def decide(self, windows: np.ndarray) -> np.ndarray:
         """Decisions for windows, shapes (n, l, f) and (n,)."""
@@ -302,6 +291,7 @@ class TorchNetwork:
         ----------
         Sundararajan, Taly & Yan, Axiomatic attribution for deep networks (2017), equation (1).
         """
+        self.windows_explained += len(windows)
         outputs, baseline_outputs = self.decide(windows), self.decide(baselines)
         found = self._along_paths(windows, baselines, self._steps)
         for factor in _REFINEMENTS:
@@ -316,6 +306,7 @@ class TorchNetwork:
     def _along_paths(self, windows: np.ndarray, baselines: np.ndarray, steps: int) -> np.ndarray:
         """Attributions with ``steps`` nodes, shape (n, l, f)."""
         gradients = self._method(self._module)
+        self.gradients += len(windows) * steps
         at_once = max(1, _SEQUENCES_AT_ONCE // steps)
         parts = []
         for first in range(0, len(windows), at_once):
@@ -341,7 +332,8 @@ class TorchNetwork:
             self._torch.set_num_threads(before)
 
     def _tensor(self, values: np.ndarray) -> Any:
-        array = np.ascontiguousarray(values)
+        # A baseline of one window is a view that must not be written to, which torch will not take.
+        array = np.require(values, requirements=["C", "W"])
         return self._torch.from_numpy(array).to(device=self._device, dtype=self._dtype)
 
 

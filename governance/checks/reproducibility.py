@@ -18,6 +18,7 @@ from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, HasKillSwitch, Persistent, Streaming, Subject
 from governance.check import Context, measured, not_measured
 from governance.comparison import Difference, compare
+from governance.injection import Persons
 from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec, Window
 
 OPERATOR = "validator (reproducibility check)"
@@ -232,11 +233,12 @@ def _stream_against_batch(candidate: Subject, bars: Bars, start: int) -> Differe
     """Step through ``bars`` from ``start`` on; re-arm where the batch signals show it done."""
     batch = candidate.signals(bars.rows())
     stream = cast(Streaming, candidate).open(bars.rows(0, start))
+    persons = Persons.of(candidate, OPERATOR)
     issued = []
     for row in range(start, len(bars)):
         tripped = batch.tripped
         if tripped is not None and tripped[row - 1] and not tripped[row]:
-            cast(HasKillSwitch, stream).rearm(OPERATOR)
+            persons.rearm(cast(HasKillSwitch, stream))
         issued.append(stream.step(bars[row]))
     return compare(batch.rows(start, None), Signals.collect(issued), len(issued))
 

@@ -42,7 +42,7 @@ CHECKS: tuple[Any, ...] = (
     SignalIntegrity(),
     PointInTime(),
     Reproducibility(),
-    KillSwitch(),
+    KillSwitch(starts=3, mild_starts=0),
     Claims(),
     Overfitting(),
 )

@@ -35,6 +35,7 @@ CAPABILITIES = frozenset(Capability) - {
     Capability.MEMORY,
     Capability.RESUMABLE,
     Capability.LAYERS,
+    Capability.TWO_PERSON_REARM,
 }
 
 

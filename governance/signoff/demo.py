@@ -22,8 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from finchaos.core.errors import InputError, IntegrityError
 from finchaos.core.files import sync_directory
+from finchaos.core.people import checked_name
 from governance.signoff.keys import Credential, Identity, PrivateKey, PublicKey, usable_key
-from governance.signoff.people import checked_name
 
 DEMO = "DEMO TRUST"
 _NOTICE = (

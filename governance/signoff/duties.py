@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 
 from finchaos.core.errors import InputError, IntegrityError
+from finchaos.core.people import same_person
 from governance.record import ROLES, Decision, Gate, Role, Run, SignOff
 from governance.signoff.keys import Identity, public_key_digest
-from governance.signoff.people import same_person
 
 _OPEN_TO_APPROVER: dict[Gate, tuple[Decision, ...]] = {
     "open": ("approve", "approve_with_conditions", "reject"),

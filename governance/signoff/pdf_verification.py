@@ -10,10 +10,10 @@ from typing import Any
 from cryptography import x509
 
 from finchaos.core.errors import IntegrityError
+from finchaos.core.people import same_person
 from finchaos.core.provenance import sha256
 from governance.record import SignedCopy, SignOff
 from governance.signoff.keys import certificate_digest, common_name, public_key_digest
-from governance.signoff.people import same_person
 from governance.signoff.trust import Roots, require_pyhanko, trust_label, validation_context
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finchaos.core.errors import InputError, IntegrityError
+from finchaos.core.people import checked_name, same_person
 from finchaos.core.provenance import sha256
 from governance.record import Decision, Role, Run, SignedCopy, SignOff
 from governance.signoff.audit import LockedChain, locked_chain
@@ -16,7 +17,6 @@ from governance.signoff.duties import require_turn
 from governance.signoff.keys import Credential, Identity, certificate_digest, public_key_digest
 from governance.signoff.manifest import REPORT_PDF, REPORTS, SIGNED_PDF, manifest
 from governance.signoff.pades import Signature, with_fields, with_signature
-from governance.signoff.people import checked_name, same_person
 from governance.signoff.rendered import require_recorded
 from governance.signoff.staging import SIGN_OFF_ACTION, publish, settle, stage
 from governance.signoff.stamp import DECISIONS, sign_off_page, stamp

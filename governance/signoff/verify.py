@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from finchaos.core.errors import InputError, IntegrityError
+from finchaos.core.people import same_person
 from finchaos.core.provenance import canonical_json, sha256
 from governance.record import ROLES, Exhibit, Role, Run, SignOff
 from governance.signoff.audit import Chain, read_chain
@@ -38,7 +39,6 @@ from governance.signoff.manifest import (
     unexpected_files,
 )
 from governance.signoff.pdf_verification import require_pdf_signatures, require_recorded_states
-from governance.signoff.people import same_person
 from governance.signoff.plan_lock import require_lock
 from governance.signoff.rendered import require_rendered
 from governance.signoff.staging import SIGN_OFF_ACTION, interrupted

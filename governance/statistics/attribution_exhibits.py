@@ -58,20 +58,29 @@ def lags_exhibit(check: str, features: Sequence[str], main: Attributions) -> Exh
 
 
 def fall_exhibit(
-    check: str, features: Sequence[str], dates: Sequence[str], net: np.ndarray, change: np.ndarray
+    check: str,
+    features: Sequence[str],
+    dates: Sequence[str],
+    net: np.ndarray,
+    change: np.ndarray,
+    *,
+    name: str,
+    what: str,
 ) -> Exhibit:
-    """Signed attribution of every feature at dates around the deepest fall.
+    """Signed attribution of every feature at dates around a fall.
 
     Parameters
     ----------
     net : numpy.ndarray, shape (dates, f)
     change : numpy.ndarray, shape (dates,)
         Change of the decision from the baseline's.
+    name, what : str
+        Of the exhibit, and which fall.
     """
     return Exhibit(
         check=check,
-        name="around_fall",
-        title="What the model saw around the market's deepest fall out of sample",
+        name=name,
+        title=f"What the model saw around {what}",
         kind="heatmap",
         columns=(
             Column(name="feature", values=(*features, "all together")),
@@ -93,14 +102,15 @@ def stability_exhibit(
     return Exhibit(
         check=check,
         name="stability",
-        title="Shares under other baselines and in earlier models",
+        title="Shares under other baselines, in models of other folds and seeds, in other tests",
         kind="heatmap",
         columns=(
             Column(name="feature", values=tuple(features)),
             *(Column(name=name, values=_numbers(values)) for name, values in found.items()),
         ),
         y_label="share of absolute attribution",
-        note="All columns explain the same test windows.",
+        note="All columns explain the same test windows, but those named test, which explain the "
+        "test of an earlier fold by its own model.",
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from datetime import date
+
 import numpy as np
+import pandas as pd
 
 from governance.statistics.attribution import spread
 
@@ -46,3 +50,24 @@ def rows_around_fall(
     peak = int(np.argmax(path[: trough + 1]))
     begin, end = max(0, peak - margin), min(len(path) - 1, trough + margin)
     return first + begin + spread(end - begin + 1, count)
+
+
+def rows_between(
+    index: pd.DatetimeIndex,
+    peak: date,
+    trough: date,
+    first: int,
+    stop: int,
+    count: int,
+    margin: int = 20,
+) -> np.ndarray:
+    """At most ``count`` rows from before a dated peak to after its trough.
+
+    Empty unless peak and trough both lie in ``first:stop``.
+    """
+    days = [stamp.date() for stamp in index]
+    begin, end = bisect_left(days, peak), bisect_left(days, trough)
+    if not first <= begin < end < stop:
+        return np.arange(0)
+    begin, end = max(first, begin - margin), min(stop - 1, end + margin)
+    return begin + spread(end - begin + 1, count)

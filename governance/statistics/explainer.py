@@ -17,7 +17,16 @@ from governance.statistics.attribution_windows import calm_rows
 
 
 class Network(Protocol):
-    """Decisions and their gradients, by whatever library computes them."""
+    """Decisions and their gradients, by whatever library computes them.
+
+    Attributes
+    ----------
+    windows_explained, gradients : int
+        How many so far.
+    """
+
+    windows_explained: int
+    gradients: int
 
     def decide(self, windows: np.ndarray) -> np.ndarray:
         """Decisions for windows, shapes (n, l, f) and (n,)."""

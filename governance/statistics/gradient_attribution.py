@@ -17,6 +17,7 @@ from finchaos.core.subject import Capability, Differentiable, Subject
 from governance.check import Context, Skip, measured, not_measured
 from governance.record import Evidence, Exhibit, Interval, Residual, Window
 from governance.splits import Fold
+from governance.statistics import attribution_checks as checks
 from governance.statistics import attribution_exhibits as exhibits
 from governance.statistics.attribution import (
     Attributions,
@@ -29,12 +30,18 @@ from governance.statistics.attribution import (
     spread,
     window_agreement,
 )
-from governance.statistics.attribution_windows import rows_around_fall, stratified_rows, worst_rows
+from governance.statistics.attribution_summary import summary_exhibit
+from governance.statistics.attribution_windows import (
+    rows_around_fall,
+    rows_between,
+    stratified_rows,
+    worst_rows,
+)
 from governance.statistics.explainer import Explainer, Network
 
 LEAST_WINDOWS = 20
 COMPLETENESS_TOLERANCE = 1e-3
-WORST_BARS, FALL_DATES = 10, 12
+WORST_BARS, FALL_DATES, MOST_CRISES = 10, 12, 8
 DRAWS, LEVEL = 1000, 0.95
 _AFTER_SHARES = (
     "feature_share",
@@ -44,17 +51,25 @@ _AFTER_SHARES = (
     "randomisation_correlation",
     "fold_rank_correlation",
     "ablation_agreement",
+    "ablation_rank_correlation",
+    "infidelity",
+    "sensitivity_max",
+    "seed_rank_correlation",
+    "test_rank_correlation",
+    "nodes_per_window",
 )
 
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """Windows explained, those compared, bars in each, and copies with weights drawn anew."""
+    """Windows explained, those compared, bars in each, copies with weights drawn anew,
+    and models trained anew with other seeds."""
 
     windows: int
     compared: int
     length: int
     copies: int
+    seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,10 +171,17 @@ class GradientAttribution:
                 yield not_measured(self.check, name, reason, window=self.window)
             return
         yield from self._shares()
-        yield self._ablation()
+        moved = self.explainer.ablated(self.ends)
+        yield self._ablation(moved)
+        yield checks.ablation_rank(self, moved)
+        yield checks.infidelity(self)
+        yield checks.sensitivity(self)
         yield self._randomised()
-        yield from self._other_explanations()
-        yield self._fall()
+        yield from self._other_explanations(moved)
+        yield from self._crises()
+        network = self.explainer.network
+        cost = network.gradients / network.windows_explained
+        yield self.found("nodes_per_window", cost, n=network.windows_explained)
 
     def _exactness(self) -> Iterator[Evidence]:
         largest = float(np.abs(self.main.residuals).max())
@@ -168,35 +190,35 @@ class GradientAttribution:
             value=largest,
             tolerance=COMPLETENESS_TOLERANCE,
         )
-        yield self._found("completeness_residual", largest, self_check=check)
+        yield self.found("completeness_residual", largest, self_check=check)
         change = np.abs(self.main.outputs - self.main.baseline_outputs)[:, None]
-        interval = self._intervals(change, drawn_means, "change")[0]
-        yield self._found("explained_change", float(change.mean()), interval)
+        interval = self.intervals(change, drawn_means, "change")[0]
+        yield self.found("explained_change", float(change.mean()), interval)
         issued = self.context.test_signals(self.subject, self.fold).stress_probability
         if issued is None:
             reason = "the signals carry no stress probability"
             yield not_measured(self.check, "window_gap", reason, window=self.window)
             return
         gaps = np.abs(issued[self.ends - self.fold.test_start] - self.main.outputs)
-        yield self._found(
+        yield self.found(
             "window_gap",
             float(gaps.mean()),
-            self._intervals(gaps[:, None], drawn_means, "window_gap")[0],
+            self.intervals(gaps[:, None], drawn_means, "window_gap")[0],
         )
 
     def _shares(self) -> Iterator[Evidence | Exhibit]:
         check, main = self.check, self.main
         by_feature = cast("np.ndarray", shares(main.by_feature))
-        intervals = self._intervals(main.by_feature, drawn_shares, "features")
+        intervals = self.intervals(main.by_feature, drawn_shares, "features")
         for name, value, interval in zip(self.features, by_feature, intervals, strict=True):
-            yield self._found("feature_share", float(value), interval, feature=name)
+            yield self.found("feature_share", float(value), interval, feature=name)
         top = int(np.argmax(by_feature))
-        yield self._found("top_feature_share", float(by_feature[top]), intervals[top])
+        yield self.found("top_feature_share", float(by_feature[top]), intervals[top])
         buckets, by_lag = main.by_lag()
         lag_shares = cast("np.ndarray", shares(by_lag))
-        lag_intervals = self._intervals(by_lag, drawn_shares, "lags")
+        lag_intervals = self.intervals(by_lag, drawn_shares, "lags")
         for name, value, interval in zip(buckets, lag_shares, lag_intervals, strict=True):
-            yield self._found("lag_share", float(value), interval, lag=name)
+            yield self.found("lag_share", float(value), interval, lag=name)
         worst = worst_rows(self.context.bars.close, self.first_row, self.fold.test_end, WORST_BARS)
         at_worst = shares(self.explainer.attribute(worst).by_feature)
         yield exhibits.shares_exhibit(
@@ -204,12 +226,11 @@ class GradientAttribution:
         )
         yield exhibits.lags_exhibit(check.card.name, self.features, main)
 
-    def _ablation(self) -> Evidence:
-        moved = self.explainer.ablated(self.ends)
+    def _ablation(self, moved: np.ndarray) -> Evidence:
         agree = np.abs(self.main.net_by_feature).argmax(axis=1) == np.abs(moved).argmax(axis=1)
         table = agree.astype(np.float64)[:, None]
-        interval = self._intervals(table, drawn_means, "ablation")[0]
-        return self._found("ablation_agreement", float(agree.mean()), interval)
+        interval = self.intervals(table, drawn_means, "ablation")[0]
+        return self.found("ablation_agreement", float(agree.mean()), interval)
 
     def _randomised(self) -> Evidence:
         name = "randomisation_correlation"
@@ -225,11 +246,11 @@ class GradientAttribution:
             reason = "with weights drawn anew no input moves the decision"
             return not_measured(self.check, name, reason, window=self.window)
         means = defined.mean(axis=1)
-        interval = self._intervals(means[:, None], drawn_means, name)[0]
-        return self._found(name, float(means.mean()), interval, n=len(means))
+        interval = self.intervals(means[:, None], drawn_means, name)[0]
+        return self.found(name, float(means.mean()), interval, n=len(means))
 
-    def _other_explanations(self) -> Iterator[Evidence | Exhibit]:
-        """The same windows from other baselines and by the models of earlier folds."""
+    def _other_explanations(self, moved: np.ndarray) -> Iterator[Evidence | Exhibit]:
+        """The same windows from other baselines and by other models, and what it all says."""
         ends = self.ends[self.compared]
         main = self.main.rows(self.compared)
         importance = {"candidate": main}
@@ -237,7 +258,7 @@ class GradientAttribution:
         for name, baseline in self.explainer.other_baselines(rng).items():
             other = self.explainer.attribute(ends, baseline)
             importance[f"baseline {name}"] = other
-            yield self._agreement("baseline_rank_correlation", main, other, baseline=name)
+            yield self.agreement("baseline_rank_correlation", main, other, baseline=name)
         earlier = self.context.folds[:-1]
         if Capability.REFIT not in self.subject.capabilities or not earlier:
             reason = "there is no model of an earlier fold"
@@ -246,17 +267,27 @@ class GradientAttribution:
         for fold in earlier:
             other = self.explainers[fold.number].attribute(ends)
             importance[f"fold {fold.number}"] = other
-            yield self._agreement("fold_rank_correlation", main, other, fold=str(fold.number))
+            yield self.agreement("fold_rank_correlation", main, other, fold=str(fold.number))
+        for label, evidence, seen in (*checks.seeds(self), *checks.own_tests(self)):
+            yield evidence
+            if seen is not None:
+                importance[label] = seen
         table = {name: shares(found.by_feature) for name, found in importance.items()}
-        yield exhibits.stability_exhibit(
+        known = {name: found for name, found in table.items() if found is not None}
+        yield exhibits.stability_exhibit(self.check.card.name, self.features, known)
+        yield summary_exhibit(
             self.check.card.name,
             self.features,
-            {name: found for name, found in table.items() if found is not None},
+            self.main,
+            self.intervals(self.main.by_feature, drawn_shares, "features"),
+            moved,
+            known,
         )
 
-    def _agreement(
+    def agreement(
         self, metric: str, main: Attributions, other: Attributions, **where: str
     ) -> Evidence:
+        """Rank correlation of the features' importance in two explanations of as many windows."""
         value = importance_agreement(main.by_feature, other.by_feature)
         if value is None:
             reason = "fewer than three features, or none moves the decision"
@@ -265,21 +296,34 @@ class GradientAttribution:
             )
         both = np.concatenate([main.by_feature, other.by_feature], axis=1)
         stream = f"{metric}.{'.'.join(where.values())}"
-        interval = self._intervals(both, drawn_agreements, stream)[0]
+        interval = self.intervals(both, drawn_agreements, stream)[0]
         n = len(main.values)
-        return self._found(metric, value, interval, n=n, self_check=None, **where)
+        return self.found(metric, value, interval, n=n, self_check=None, **where)
 
-    def _fall(self) -> Exhibit:
-        """Attribution around the deepest fall, each date by the model that was tested on it.
+    def _crises(self) -> Iterator[Exhibit]:
+        """Attribution around the deepest fall and around every dated crisis out of sample."""
+        warm = self.subject.card.warmup_bars + self.settings.length - 1
+        first, stop = max(self.context.folds[0].test_start, warm), self.fold.test_end
+        bars = self.context.bars
+        deepest = rows_around_fall(bars.close, first, stop, FALL_DATES)
+        yield self._around(deepest, "around_fall", "the market's deepest fall out of sample")
+        dates = [
+            (scenario.name, scenario.title, scenario.known.peak, scenario.known.trough)
+            for scenario in self.context.scenarios
+            if scenario.frequency == "daily"
+        ]
+        for name, title, peak, trough in dates[:MOST_CRISES]:
+            rows = rows_between(bars.index, peak, trough, first, stop, FALL_DATES)
+            if len(rows):
+                yield self._around(rows, f"around_{name}", title)
+
+    def _around(self, rows: np.ndarray, name: str, what: str) -> Exhibit:
+        """Attribution at some rows, each by the model that was tested on it.
 
         From a calm window, because the median of a stressed training window may itself be stress.
         """
-        folds = self.context.folds
-        warm = self.subject.card.warmup_bars + self.settings.length - 1
-        first = max(folds[0].test_start, warm)
-        rows = rows_around_fall(self.context.bars.close, first, self.fold.test_end, FALL_DATES)
         parts = []
-        for fold in folds:
+        for fold in self.context.folds:
             mine = rows[(rows >= fold.test_start) & (rows < fold.test_end)]
             if len(mine):
                 explainer = self.explainers[fold.number]
@@ -291,15 +335,18 @@ class GradientAttribution:
             [str(stamp.date()) for stamp in self.context.bars.index[rows]],
             np.concatenate([part.net_by_feature for part in parts]),
             np.concatenate([part.outputs - part.baseline_outputs for part in parts]),
+            name=name,
+            what=what,
         )
 
-    def _intervals(
+    def intervals(
         self, table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], stream: str
     ) -> list[Interval | None]:
+        """Intervals of a statistic over the explained windows."""
         bootstrap = WindowBootstrap.of(self.main.outputs, DRAWS, LEVEL)
         return bootstrap.intervals(table, statistic, self.context.rng(f"attribution.{stream}"))
 
-    def _found(
+    def found(
         self,
         metric: str,
         value: float,
@@ -309,6 +356,7 @@ class GradientAttribution:
         self_check: Residual | None = None,
         **where: str,
     ) -> Evidence:
+        """Evidence over the explained windows, or over ``n`` of them."""
         return measured(
             self.check,
             metric,

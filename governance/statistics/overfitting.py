@@ -214,8 +214,8 @@ def backtest_overfitting(returns: np.ndarray, blocks: int = 16) -> Overfitting:
     kept = values[len(values) - length * blocks :].reshape(blocks, length, -1)
     sums = np.stack([kept.sum(axis=1), np.square(kept).sum(axis=1)])
     half = np.zeros((comb(blocks, blocks // 2), blocks))
-    for row, chosen in enumerate(combinations(range(blocks), blocks // 2)):
-        half[row, list(chosen)] = 1.0
+    chosen = np.array(list(combinations(range(blocks), blocks // 2)))
+    np.put_along_axis(half, chosen, 1.0, axis=1)
     rows = length * blocks // 2
     inside = _ratios(half @ sums[0], half @ sums[1], rows)
     # Splits are in the order of combinations, whose complements come in reverse.

@@ -73,7 +73,7 @@ def test_a_dead_feed_raises_on_every_value_but_has_a_stamp() -> None:
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_the_repaired_feed_goes_on_after_what_was_spoilt(name: str) -> None:
     deliveries = _deliver(name)
-    expected = {"duplicated_bar": 0, "time_gap": 61}
+    expected = {"duplicated_bar": 0, "time_gap": 61, "unreadable_clock": 0}
     assert deliveries[0].resume == expected.get(name, 1)
     assert [d.resume for d in deliveries] == list(
         range(deliveries[0].resume, deliveries[0].resume + len(deliveries))
@@ -89,3 +89,35 @@ def test_faults_leave_the_due_bars_alone_and_need_enough_of_them() -> None:
     assert [astuple(bar) for bar in DUE] == before
     with pytest.raises(InputError, match="more bars to spoil"):
         FAULTS["time_gap"].deliveries(LAST, DUE[:10], np.random.default_rng(0))
+
+
+def test_severity_scales_what_can_be_mild() -> None:
+    def close(severity: float) -> float:
+        (one,) = FAULTS["price_spike"].deliveries(LAST, DUE, np.random.default_rng(0), severity)
+        assert one.bar is not None
+        return abs(float(np.log(one.bar.close / DUE[0].close)))
+
+    assert [close(s) for s in (0.1, 1.0, 3.0)] == pytest.approx(np.log(1.5) * np.array([0.1, 1, 3]))
+    lengths = {
+        name: [
+            len(FAULTS[name].deliveries(LAST, DUE, np.random.default_rng(0), severity))
+            for severity in (0.02, 0.5, 1.0, 3.0)
+        ]
+        for name in ("frozen_feed", "silent_feed")
+    }
+    assert lengths == {"frozen_feed": [1, 5, 10, 10], "silent_feed": [1, 15, 30, 30]}
+    (late,) = FAULTS["time_gap"].deliveries(LAST, DUE, np.random.default_rng(0), 0.1)
+    assert (late.bar, late.resume) == (DUE[6], 7)
+    assert {name for name, fault in FAULTS.items() if fault.size} == {
+        "frozen_feed",
+        "silent_feed",
+        "clock_forward",
+        "time_gap",
+        "price_spike",
+    }
+
+
+@pytest.mark.parametrize("severity", [0.0, -1.0, 3.1, float("nan")])
+def test_an_impossible_severity_is_refused(severity: float) -> None:
+    with pytest.raises(InputError, match="impossible severity"):
+        FAULTS["price_spike"].deliveries(LAST, DUE, np.random.default_rng(0), severity)

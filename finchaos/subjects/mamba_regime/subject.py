@@ -67,8 +67,8 @@ class MambaRegime:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """All there are."""
-        return frozenset(Capability)
+        """All but two-person re-arm, which :mod:`finchaos.trading.two_person` adds."""
+        return frozenset(Capability) - {Capability.TWO_PERSON_REARM}
 
     @property
     def feature_names(self) -> tuple[str, ...]:

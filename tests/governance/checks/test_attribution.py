@@ -192,13 +192,14 @@ def test_same_seed_same_numbers() -> None:
 
 def test_charts() -> None:
     by_name = {exhibit.name: exhibit for exhibit in run().exhibits}
-    assert set(by_name) == {"feature_shares", "lags", "stability", "around_fall"}
+    assert set(by_name) == {"feature_shares", "lags", "stability", "around_fall", "summary"}
     fall = by_name["around_fall"]
     for column in fall.columns[1:]:
         numbers = [value for value in column.values if isinstance(value, float)]
         assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=1e-6)
     assert [c.name for c in by_name["stability"].columns[1:]] == [
-        "candidate", "baseline mean", "baseline calm", "fold 1", "fold 2",
+        "candidate", "baseline mean", "baseline calm", "fold 1", "fold 2", "seed +1",
+        "test 1", "test 2",
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
 from tests.planted.switches import WithSwitch
 
-CHECK = KillSwitch(starts=2, history_bars=60, clean_bars=40)
+CHECK = KillSwitch(starts=2, history_bars=60, clean_bars=40, mild_starts=0)
 LASTING = ("silent_feed", "time_gap")
 """Faults after which the sound guard finds every bar too late, so that the switch trips anew."""
 SAME_BAR = sorted(name for name, fault in FAULTS.items() if fault.kind == "immediate")
@@ -115,7 +115,7 @@ def test_loud_on_a_slow_switch(context: Context) -> None:
         (switches.IgnoresNan, {"not_a_number", "infinity", "dead_monitor"}, 1.0),
         (switches.PassesNanOn, {"not_a_number", "infinity", "dead_monitor"}, 0.0),
         (switches.Raising, {"not_a_number", "infinity", "dead_monitor"}, 0.0),
-        (switches.DeafToSilence, {"silent_feed"}, 1.0),
+        (switches.DeafToSilence, {"silent_feed", "unreadable_clock"}, 1.0),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

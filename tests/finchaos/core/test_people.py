@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finchaos.core.errors import InputError
-from governance.signoff.people import LONGEST, checked_name, same_person
+from finchaos.core.people import LONGEST, checked_name, same_person
 
 NAMES = st.lists(
     st.text(st.characters(categories=["Lu", "Ll"], max_codepoint=0x24F), min_size=2, max_size=9),
