@@ -113,7 +113,8 @@ def measure_apart(
         _send(subject, context, place)
         making = multiprocessing.get_context("forkserver")
         # What is loaded here will be needed there: load it once and not for every check.
-        making.set_forkserver_preload([name for name in _PRELOADED if name in sys.modules])
+        own = ["governance.worker", type(subject).__module__]
+        making.set_forkserver_preload([name for name in (*_PRELOADED, *own) if name in sys.modules])
         waiting = list(range(len(checks)))
         running: list[_Running] = []
         try:
