@@ -153,10 +153,13 @@ class SeveritySection:
 
 
 def rank(finding: Finding) -> tuple[bool, int, int, str]:
-    """Sort key that puts the worst finding first: blocking, then verdict, then severity."""
+    """Sort key that puts the worst finding first: blocking, then verdict, then severity.
+
+    What was found comes before what could not be looked at.
+    """
     return (
         not finding.blocks,
-        VERDICTS.index(finding.verdict),
+        ("fail", "warn", "not_assessed", "pass").index(finding.verdict),
         SEVERITIES.index(finding.severity),
         finding.id,
     )

@@ -16,14 +16,25 @@ from governance.checks.claims import Claims
 from governance.checks.kill_switch import KillSwitch
 from governance.checks.overfitting import Overfitting
 from governance.checks.point_in_time import PointInTime
+from governance.checks.regime_stability import RegimeStability
 from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
+from governance.checks.state_space_soundness import StateSpaceSoundness
 from governance.course import Progress
 from governance.measuring import measure
 from governance.policy import load_policy
 from governance.power import Kept, judging_digest
 from governance.record import Evidence, FamilyPower, Interval
-from governance.selftest import answers, look_ahead, papers, repetition, serving, switches
+from governance.selftest import (
+    answers,
+    carried,
+    look_ahead,
+    meaning,
+    papers,
+    repetition,
+    serving,
+    switches,
+)
 from governance.selftest.planted import Defect
 from governance.selftest.sound import KINDS, market
 from governance.splits import anchored_folds
@@ -35,6 +46,8 @@ DEFECTS: tuple[Defect, ...] = (
     *repetition.DEFECTS,
     *switches.DEFECTS,
     *serving.DEFECTS,
+    *carried.DEFECTS,
+    *meaning.DEFECTS,
     *papers.DEFECTS,
 )
 SEVERE = ("critical", "high")
@@ -43,7 +56,9 @@ CHECKS: tuple[Any, ...] = (
     PointInTime(),
     Reproducibility(),
     KillSwitch(starts=3, mild_starts=0),
-    Claims(),
+    StateSpaceSoundness(chunks=(7, 64), pasts=2, long_bars=5000),
+    RegimeStability(draws=200),
+    Claims(draws=500),
     Overfitting(),
 )
 """Those that judge what a model does with what it is given and what is said of it, whatever the

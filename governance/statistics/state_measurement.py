@@ -244,7 +244,7 @@ class StateMeasurement:
     def _long_run(self) -> Iterator[Evidence]:
         bars = probes.resampled_bars(self.bars, self.settings.long_bars, self._rng("long"))
         signals = self._answer("long run", bars)
-        tail = len(bars) // 10
+        tail = len(bars) // 10 + 13  # not round: rows counted in tens must not come out alike
         fresh = self._answer("fresh start", bars.rows(len(bars) - tail, None))
         if signals is None or signals.latents is None:
             yield self._absent("latent_growth", self._no_latents())
