@@ -191,6 +191,13 @@ def _scale(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
     return _spliced(bars, cut, **future)
 
 
+def _crash(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
+    """The market falls by two fifths at once and stays there."""
+    future = {name: 0.6 * values for name, values in _future(bars, cut).items()}
+    future["volume"] = 5.0 * bars.volume[cut:] + 1.0
+    return _spliced(bars, cut, **future)
+
+
 def _volume(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
     """Only future volumes change."""
     return _spliced(bars, cut, volume=_scattered(bars.volume[cut:], rng))
@@ -218,6 +225,7 @@ ALTERATIONS: MappingProxyType[str, Alteration] = MappingProxyType(
         "mirror": _mirror,
         "reversal": _reversal,
         "scale": _scale,
+        "crash": _crash,
         "volume": _volume,
         "range": _range,
     }

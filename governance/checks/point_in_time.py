@@ -64,20 +64,20 @@ class PointInTime:
     rounds: int = 1
     windows: int = 4
     window_bars: int = 280
-    cuts_per_window: int = 14
+    cuts_per_window: int = 16
     refit_bars: int = 1000
     rescaled_bars: int = 1500
 
     card: ClassVar[CheckCard] = CheckCard(
         name="point_in_time",
-        version=2,
+        version=3,
         title="Point-in-time integrity",
         question="Does any signal depend on data that lay in the future when it was made?",
         pillar="conceptual_soundness",
         method=(
             "The history is cut at a bar and everything from the cut on is removed, replaced by "
-            "another random walk, mirrored, run backwards, rescaled, or changed in volume or "
-            "range alone. Every field of every signal before the cut must be the same number as "
+            "another random walk, mirrored, run backwards, rescaled, let fall, or changed in "
+            "volume or range alone. Every field of every signal before the cut must be the same number as "
             "without the alteration, bit for bit. Cuts lie at fold edges, before the largest "
             "moves, at every weekday and hour, and at random. The same is asked of training: "
             "the model is trained on bars whose name, dates and source are withheld, after it has "

@@ -107,10 +107,16 @@ class _Before(_Feed):
         return replace(before, ts=bar.ts)
 
 
-class _Unadjusted(_Feed):
-    def changed(self, bar: Bar) -> Bar:
-        """High and low swapped for the close: a feed without a range."""
-        return replace(bar, open=bar.close, high=bar.close, low=bar.close)
+class _Gappy(_Feed):
+    _number = 0
+    _last: Signal | None = None
+
+    def step(self, bar: Bar) -> Signal:
+        """Every tenth bar is lost on the way, and the answer before it stands."""
+        self._number += 1
+        if self._number % 10 or self._last is None:
+            self._last = super().step(bar)
+        return replace(self._last, ts=bar.ts)
 
 
 class _Answer(_Feed):
@@ -141,6 +147,6 @@ DEFECTS: tuple[ServingDefect, ...] = (
                   opening=_behind(_Before)),
     ServingDefect("answers_a_bar_late", _FAMILY, "Live answers are those of the bar before",
                   opening=_behind(_Answer)),
-    ServingDefect("feed_without_range", _FAMILY, "Live bars are closes alone",
-                  opening=_behind(_Unadjusted)),
+    ServingDefect("feed_with_gaps", _FAMILY, "Every tenth live bar is lost",
+                  opening=_behind(_Gappy)),
 )  # fmt: skip

@@ -51,7 +51,7 @@ def test_quiet_on_a_causal_subject_and_repeatable(context: Context, continuous: 
     assert found.find("changed_rows").self_check is not None
     assert found.find("changed_rows").self_check.holds  # type: ignore[union-attr]
     cuts = found.find("leaking_cuts_share")
-    assert cuts.n == len(ALTERATIONS) + 4 * 14
+    assert cuts.n == len(ALTERATIONS) + 4 * 16
     assert cuts.interval is not None
     assert 0.0 < cuts.interval.high < 0.06
     assert found.digests == measure(CHECK, subject, context).digests
