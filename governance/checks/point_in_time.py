@@ -77,8 +77,8 @@ class PointInTime:
         method=(
             "The history is cut at a bar and everything from the cut on is removed, replaced by "
             "another random walk, mirrored, run backwards, rescaled, let fall, or changed in "
-            "volume or range alone. Every field of every signal before the cut must be the same number as "
-            "without the alteration, bit for bit. Cuts lie at fold edges, before the largest "
+            "volume or range alone. Every field of every signal before the cut must be the same "
+            "number as without the alteration, bit for bit. Cuts lie at fold edges, before the largest "
             "moves, at every weekday and hour, and at random. The same is asked of training: "
             "the model is trained on bars whose name, dates and source are withheld, after it has "
             "been shown an altered and longer future, and must give the signals it gives when "
