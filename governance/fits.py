@@ -85,6 +85,9 @@ class SharedFits(FitCache):
             except Exception:  # no standard error says that a class cannot be pickled
                 return made
             write_atomic(place, content)
-            return made
+            # The maker, too, works on what the others will read.
+            same: T = pickle.loads(content)  # noqa: S301
+            return same
         finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough where a child has it open
             os.close(lock)

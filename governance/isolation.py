@@ -1,8 +1,9 @@
 """Checks in processes of their own, several at a time, each within a budget.
 
 A model that hangs, dies, eats all memory, prints or forks takes one check with it and nothing
-else. Which check runs when, and beside which, changes no number: every process starts from the
-same subject and context, and results are put in the order of the plan.
+else; only a process that it starts in a session of its own may outlive the check. Which check runs
+when, and beside which, changes no number: every process starts from the same subject and context,
+and results are put in the order of the plan.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Done:
 class _Running:
     number: int
     process: ForkServerProcess
-    answer: connection.Connection
+    answer: Path
     printed: Path
     since: float
 
@@ -123,7 +124,7 @@ def measure_apart(
                     number = waiting.pop(0)
                     started(number)
                     running.append(_start(making, number, checks[number], place))
-                connection.wait([one.answer for one in running], timeout=POLL_SECONDS)
+                connection.wait([one.process.sentinel for one in running], timeout=POLL_SECONDS)
                 for one in list(running):
                     found = _outcome(one, checks[one.number], context, budget)
                     if found is not None:
@@ -148,26 +149,23 @@ def _send(subject: Subject, context: Context, place: Path) -> None:
 
 
 def _start(making: Any, number: int, check: Any, place: Path) -> _Running:
-    reader, writer = making.Pipe(duplex=False)
-    printed = place / f"printed-{number}"
+    answer, printed = place / f"answer-{number}", place / f"printed-{number}"
     process = making.Process(
         target=worker.run,
-        args=(writer, place, worker.loaded_files(), check, printed),
+        args=(answer, place, worker.loaded_files(), check, printed),
         name=check.card.name,
     )
     process.start()
-    writer.close()  # so that the end of the process is the end of the pipe
-    return _Running(number, process, reader, printed, time.monotonic())
+    return _Running(number, process, answer, printed, time.monotonic())
 
 
 def _outcome(one: _Running, check: Any, context: Context, budget: Budget) -> Measurements | None:
     """What a check ended with, or None while it goes on."""
-    if one.answer.poll():
-        try:
-            found = Measurements.from_json(one.answer.recv_bytes())
-        except (EOFError, OSError):
-            one.process.join(POLL_SECONDS)
+    if not one.process.is_alive():
+        if not one.answer.exists():
             return _lost(check, context, _how_it_died(one), one)
+        try:
+            found = Measurements.from_json(one.answer.read_bytes())
         except IntegrityError as error:
             return _lost(check, context, f"the answer is not one of a check: {error}", one)
         _end(one)
@@ -209,13 +207,14 @@ def _end(one: _Running) -> None:
             os.killpg(one.process.pid, signal.SIGKILL)
     one.process.kill()
     one.process.join()
-    one.answer.close()
 
 
 def _words(one: _Running) -> str:
     if not one.printed.exists():
         return ""
-    return one.printed.read_bytes()[-LAST_WORDS:].decode("utf-8", errors="replace")
+    with one.printed.open("rb") as file:
+        file.seek(max(one.printed.stat().st_size - LAST_WORDS, 0))
+        return file.read(LAST_WORDS).decode("utf-8", errors="replace")
 
 
 def _resident_mb(leader: int | None) -> float:

@@ -113,10 +113,12 @@ def look(
 
 
 def _verdict(found: Readings) -> Verdict:
-    """In control only if charts say so: they are the instrument that reads every bar."""
+    """In control only if charts say so, and inputs, outputs and performance were looked at."""
     if found.alarms:
         return "alarm"
-    return "in_control" if found.charts else "inconclusive"
+    missing = {said.partition(":")[0] for said in found.not_measured}
+    whole = found.charts and not missing & {"inputs", "outputs", "performance"}
+    return "in_control" if whole else "inconclusive"
 
 
 def _reference(bars: Bars) -> InputRef:

@@ -21,6 +21,7 @@ from finchaos.core.signals import Signals
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip
 from governance.monitoring import (
+    TEST_TIMES,
     ChartReading,
     DriftTest,
     MonitorSettings,
@@ -41,7 +42,7 @@ from governance.statistics.resampling import block_length
 from governance.statistics.sequential import bet_on_batches
 
 CHARTS: tuple[Chart, ...] = (Cusum(0.5), Ewma(0.1))
-TEST_TIMES = 5
+
 _SERIES_RATE = 0.05  # of the limits shown beside each distance; they alarm nobody
 _SERIES_DRAWS = 400
 _SAME_SIGNALS = 1e-8
@@ -252,7 +253,9 @@ def _mean_loss(
     for size in (n, len(current)):
         length = min(block, size)
         starts = rng.integers(0, n, size=(draws, -(-size // length)))
-        means.append((twice[starts + length] - twice[starts]).mean(axis=1) / length)
+        lengths = np.full(starts.shape[1], length)
+        lengths[-1] = size - length * (len(lengths) - 1)  # as many rows as there are
+        means.append((twice[starts + lengths] - twice[starts]).sum(axis=1) / size)
     return float(reference.mean() - current.mean()), means[0] - means[1]
 
 

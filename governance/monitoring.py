@@ -9,10 +9,11 @@ A record never changes the run: it names it. The store's audit chain gets one en
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
@@ -22,7 +23,17 @@ from governance.record import Digest, InputRef, Record
 from governance.signoff.audit import locked_chain
 
 ACTION = "monitor"
+TEST_TIMES = 5
+"""How often tests are made, at most."""
+LARGEST_FAMILY = 8
+"""Tests of one time: two of inputs, outputs and latents each, one of performance, one to spare."""
 Verdict = Literal["in_control", "alarm", "inconclusive"]
+
+
+def draws_needed(false_alarm_rate: float) -> int:
+    """Draws with which the smallest p-value, corrected for all tests, can still reject."""
+    level = 0.5 * false_alarm_rate / TEST_TIMES
+    return math.ceil(LARGEST_FAMILY / level)
 
 
 class MonitorSettings(Document):
@@ -40,6 +51,16 @@ class MonitorSettings(Document):
     bins: int = Field(default=10, ge=2)
     draws: int = Field(default=1999, ge=199)
     """Behind each p-value and limit."""
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> Self:
+        least = draws_needed(self.false_alarm_rate)
+        if self.draws < least:
+            raise ValueError(
+                f"{self.draws} draws cannot reject at a false-alarm rate of "
+                f"{self.false_alarm_rate:g}: at least {least}"
+            )
+        return self
 
 
 class SeriesDistance(Document):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from finchaos.core.bars import Provenance
 from finchaos.core.errors import DataError
+from finchaos.core.provenance import array_digest
 from governance.check import Context
 from governance.observe import observe
 from governance.replay import Replay, continued
@@ -57,7 +58,9 @@ class PlaceboBlocks:
     """Longest path that will be asked for, by model and warm-up."""
 
     def __post_init__(self) -> None:
-        self._shown: dict[Key, list[tuple[np.ndarray, ProfitAndLoss, int]]] = {}
+        self._shown: dict[
+            tuple[str, str, int, str], list[tuple[np.ndarray, ProfitAndLoss, int]]
+        ] = {}
 
     def responses(self, run: StressRun, replay: Replay, pool: np.ndarray) -> list[CrisisResponse]:
         """Responses on paths of the crisis's length after its own warm-up.
@@ -70,11 +73,11 @@ class PlaceboBlocks:
         pool : numpy.ndarray, shape (n,)
             Returns that paths are made of.
         """
-        key = key_of(run, replay)
+        wanted = self.wanted[key_of(run, replay)]
+        # Another event of the same model has another pool: without its own days.
+        key = (*key_of(run, replay), array_digest({"pool": pool}))
         if key not in self._shown:
-            self._shown[key] = [
-                self._show(run, replay, path) for path in self._paths(pool, self.wanted[key])
-            ]
+            self._shown[key] = [self._show(run, replay, path) for path in self._paths(pool, wanted)]
         periods = len(run.market)
         return [
             _response(run.scenario, market, earned, first, periods, self.reference_bars)

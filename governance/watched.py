@@ -11,17 +11,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 _HERE = ("localhost", "127.0.0.1", "::1", "")
-_CONNECTING = ("socket.connect", "socket.sendto", "socket.bind")
+_CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind")
+_NAMING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _STARTING = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "subprocess.Popen")
 
 
-@dataclass
+@dataclass(eq=False)
 class Watch:
     """What was seen.
 
@@ -37,15 +37,15 @@ class Watch:
     processes: list[str] = field(default_factory=list)
 
 
-_watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
-_everywhere: list[Watch] = []
+_watching: list[Watch] = []
+"""Of the process and not of a thread: a model may start threads of its own."""
 
 
 @contextmanager
 def watched() -> Iterator[Watch]:
     """Refuse the network inside, and note who asked for it and which processes were started.
 
-    Threads that were started before do not count.
+    It watches the whole process, every thread of it.
 
     Examples
     --------
@@ -59,18 +59,18 @@ def watched() -> Iterator[Watch]:
     """
     _add_hook()
     watch = Watch()
-    token = _watching.set(watch)
+    _watching.append(watch)
     try:
         yield watch
     finally:
-        _watching.reset(token)
+        _watching.remove(watch)
 
 
 def refuse_network() -> Watch:
     """Refuse the network in this process from now on, in every thread."""
     _add_hook()
-    _everywhere.append(Watch())
-    return _everywhere[-1]
+    _watching.append(Watch())
+    return _watching[-1]
 
 
 @cache
@@ -79,16 +79,24 @@ def _add_hook() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    watches = [watch for watch in (_watching.get(), *_everywhere) if watch is not None]
-    if not watches:
+    if not _watching:
         return
     if event in _STARTING:
-        for watch in watches:
+        for watch in _watching:
             watch.processes.append(event)
-    elif event in _CONNECTING or event == "socket.getaddrinfo":
-        place = arguments[0:2] if event == "socket.getaddrinfo" else arguments[1]
-        if isinstance(place, tuple) and str(place[0] or "") not in _HERE:
-            said = f"{place[0]}:{place[1]}"
-            for watch in watches:
-                watch.network.append(said)
-            raise PermissionError(f"a model under validation may not reach the network: {said}")
+        return
+    place = _place(event, arguments)
+    if place is not None and str(place[0] or "") not in _HERE:
+        said = ":".join(str(part) for part in place[:2])
+        for watch in _watching:
+            watch.network.append(said)
+        raise PermissionError(f"a model under validation may not reach the network: {said}")
+
+
+def _place(event: str, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The host, and the port where there is one, that an event speaks of; None for a file."""
+    if event in _NAMING:
+        return tuple(arguments[: 2 if event == "socket.getaddrinfo" else 1])
+    if event not in _CONNECTING or not isinstance(arguments[1], tuple):
+        return None
+    return arguments[1]

@@ -2,28 +2,34 @@
 
 The process leads a group, so that whatever it starts can be ended with it; what it prints goes to
 a file; it computes with one thread, so that numbers do not depend on how many work; the network is
-refused. Its answer goes through a pipe as canonical JSON.
+refused. Its answer is a file of canonical JSON that appears whole, and then the process ends.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import pickle
+import random
 import signal
 import sys
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from finchaos.core.files import write_atomic
+from finchaos.core.provenance import stream_seed
 from finchaos.core.subject import Subject
 from governance.check import Context
 from governance.fits import SharedFits
 from governance.measuring import measure
 from governance.watched import refuse_network
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,14 @@ def loaded_files() -> tuple[SourceFile, ...]:
 
 
 def run(
-    answer: Connection, place: Path, files: tuple[SourceFile, ...], check: Any, printed: Path
+    answer: Path, place: Path, files: tuple[SourceFile, ...], check: Any, printed: Path
 ) -> None:
     """Measure and answer; the target of the process.
 
     Parameters
     ----------
-    answer : Connection
-        Where the measurements go.
+    answer : Path
+        File for the measurements.
     place : Path
         Folder of the run, with the pickled :class:`Payload`.
     files : tuple of SourceFile
@@ -74,20 +80,37 @@ def run(
         File that takes what is printed.
     """
     os.setsid()
+    _die_with_the_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends the whole group
     _redirect(printed)
     refuse_network()
     for file in files:
         _load(file)
     payload: Payload = pickle.loads((place / "payload").read_bytes())  # noqa: S301  (our own)
+    _seed_generators(stream_seed(payload.context.seed, f"process of {check.card.name}"))
     context = replace(payload.context, cache=SharedFits(place / "fits"))
     with threadpool_limits(limits=1):
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(1)
         found = measure(check, payload.subject, context)
-    answer.send_bytes(found.to_json())
-    answer.close()
+    write_atomic(answer, found.to_json(), sync=False)
+
+
+def _die_with_the_parent() -> None:
+    """Where the system can (Linux): a check must not outlive the run that wants it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _seed_generators(seed: int) -> None:
+    """Processes begin alike; models that draw without a seed must not agree for that reason."""
+    seed %= 2**32
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (the global generator is what a careless model draws from)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
 
 
 def _redirect(printed: Path) -> None:

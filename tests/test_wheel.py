@@ -143,7 +143,7 @@ def test_packs_scenarios_checks_and_bars_load_from_the_wheel(python):
         "print(len([load_policy(n) for n in policy_names()]),"
         " len([load_scenario(n) for n in scenario_names()]), len(load_builtin('spx')))",
     )
-    assert out.split() == ["3", "12", "5031"]
+    assert out.split() == ["7", "12", "5031"]
 
 
 # The kernels in it

@@ -40,6 +40,8 @@ def monitor(
     0 in control, 10 alarm, 12 could not be measured, 2 usage or input, 20 the run does not verify.
     """
     with console.reported():
+        if prometheus is not None:
+            prometheus.unlink(missing_ok=True)  # a look that fails must not leave an older one's
         record, path, model = _looked(run, bars, beside, false_alarm_rate, run_length, store)
         if prometheus is not None:
             from governance.monitoring_metrics import prometheus_text
@@ -61,10 +63,12 @@ def _looked(
     from finchaos.core.documents import validate_document
     from finchaos.markets import load_bars
     from governance.look import look, plan_of
-    from governance.monitoring import MonitorSettings, keep
+    from governance.monitoring import MonitorSettings, draws_needed, keep
     from governance.store import Store
 
-    said = {"false_alarm_rate": rate, "run_length": run_length}
+    said: dict[str, Any] = {"false_alarm_rate": rate, "run_length": run_length}
+    if 0.0 < rate < 1.0:
+        said["draws"] = max(1999, draws_needed(rate))
     settings = validate_document(said, MonitorSettings, "the options")
     runs = Store(store)
     sealed = runs.load(runs.resolve(run)).run

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -59,6 +61,8 @@ def validate(
 ) -> None:
     """Validate a model, judge it under a policy, seal the run and render its report."""
     start = time.perf_counter()
+    # Being told to end is to clean up first: checks run in processes of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with console.reported():
         from finchaos.cli.assemble import find_plan, gather
         from governance.environment import code_digest

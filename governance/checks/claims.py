@@ -56,7 +56,8 @@ class Claims:
             MetricSpec(name="claim_excess", unit="standard errors", better="lower",
                        meaning="How much better an undated claim is than the whole test"),
             MetricSpec(name="unsupported_claims", unit="claims", better="lower",
-                       meaning="Claims of figures that the validation does not know"),
+                       meaning="Claims of figures that the validation does not know, or of days "
+                       "that it did not test"),
             MetricSpec(name="other_digest", unit="count", better="lower",
                        meaning="1 if the model delivered is not the one that its card names"),
         ),
@@ -81,8 +82,10 @@ class Claims:
         if not claims:
             raise Skip("the model card claims no figure")
         unknown = [claim for claim in claims if claim.metric not in BETTER]
-        yield measured(self, "unsupported_claims", len(unknown), n=len(claims), window=window)
         tested = out_of_sample(subject, context)
+        untested = [c for c in claims if c not in unknown and rows_of(c, tested) is None]
+        unsupported = len(unknown) + len(untested)
+        yield measured(self, "unsupported_claims", unsupported, n=len(claims), window=window)
         table: list[tuple[Claim, Recomputed]] = []
         for number, claim in enumerate(claims):
             if claim in unknown or claim in claims[:number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -236,6 +236,9 @@ def self_test(
         if defect.fits(make())
     ]
     planted = len(tasks)
+    # What a sound twin on the same market is accused of is not the defect's.
+    twins = sorted({(task.kind, task.seed) for task in tasks})
+    tasks += [_Task(kind, kinds[kind], None, market_seed) for kind, market_seed in twins]
     for number in range(sound):
         kind = tuple(kinds)[number % len(kinds)]
         tasks.append(_Task(kind, kinds[kind], None, seed + number))
@@ -244,7 +247,13 @@ def self_test(
     for verdict in parallel(delayed(_judge)(task) for task in tasks):
         verdicts.append(verdict)
         say(f"{verdict.kind}: {verdict.defect or 'sound'}", len(verdicts), len(tasks))
-    return Matrix(tuple(verdicts[:planted]), tuple(verdicts[planted:]))
+    known = {(one.kind, one.seed): one.accused for one in verdicts[planted:][: len(twins)]}
+    found = tuple(_beyond(one, known[one.kind, one.seed]) for one in verdicts[:planted])
+    return Matrix(found, tuple(verdicts[planted + len(twins) :]))
+
+
+def _beyond(verdict: Verdict, known: tuple[str, ...]) -> Verdict:
+    return replace(verdict, accused=tuple(r for r in verdict.accused if r not in known))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _swapped(signals: Signals, trained: int) -> Signals:
     regime, probability = signals.regime, signals.stress_probability
     assert regime is not None  # noqa: S101  (declared by the capability)
     assert probability is not None  # noqa: S101
-    return _named(signals, regime.max(initial=0) - regime, 1.0 - probability)
+    return _named(signals, 1 - np.minimum(regime, 1), 1.0 - probability)
 
 
 def _swapped_by_refit(signals: Signals, trained: int) -> Signals:

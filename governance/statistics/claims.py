@@ -93,7 +93,8 @@ def recompute(
 def relative_error(claimed: float, recomputed: float, floor: float) -> float:
     """How far apart two figures are beyond rounding, by the larger of them.
 
-    The claim is taken to be rounded to the digits it has: 0.23 stands for 0.225 to 0.235.
+    The claim is taken to be rounded to the digits it has, and to two that count at least: 0.23
+    stands for 0.225 to 0.235, and 0.2 for 0.195 to 0.205.
 
     Parameters
     ----------
@@ -106,7 +107,8 @@ def relative_error(claimed: float, recomputed: float, floor: float) -> float:
     >>> relative_error(0.5, 0.39, 0.1), relative_error(0.23, 0.2337, 0.1)
     (0.12, 0.0)
     """
-    exponent = Decimal(repr(claimed)).as_tuple().exponent
-    rounding = 0.5 * 10.0 ** int(exponent)
+    said = Decimal(repr(claimed))
+    least = said.adjusted() - 1 if said else -2
+    rounding = 0.5 * 10.0 ** min(int(said.as_tuple().exponent), least)
     beyond = max(abs(claimed - recomputed) - rounding, 0.0)
     return round(beyond / max(abs(claimed), abs(recomputed), floor), 12)

@@ -95,7 +95,8 @@ def losing_slices(
         _, _, zero, other = _studentised(
             weight @ columns, weight @ whole, mean[0], mean[0] - rest[0]
         )
-        drawn.append(np.maximum(zero, other))
+        # Either of the two may be what is true, the other far from it: the smaller of both.
+        drawn.append(np.minimum(zero, other))
     by_chance = np.concatenate(drawn)
     alone = (1 + (by_chance <= observed).sum(axis=0)) / (draws + 1)
     return SliceTests(

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from governance import harness
 from governance.adapters import function
 from governance.check import Context
 from governance.checks.luck import Luck
+from governance.checks.reproducibility import Reproducibility
 from governance.checks.signal_integrity import SignalIntegrity
 from governance.checks.walk_forward import WalkForward
 from governance.course import Course
@@ -33,7 +35,7 @@ from governance.splits import anchored_folds
 from governance.store import Store, StoredRun
 from governance.watched import watched
 from tests.planted.markets import regime_switching_bars
-from tests.planted.misbehaving import Misbehaving, Unrelated, Writes
+from tests.planted.misbehaving import Asks, Drawing, Forgetful, Misbehaving, Unrelated, Writes
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +153,26 @@ def test_watching_ends_and_this_machine_may_be_reached() -> None:
             socket.create_connection(("192.0.2.1", 9), timeout=0.1)
         with pytest.raises(PermissionError, match=r"finchaos\.invalid"):
             socket.getaddrinfo("finchaos.invalid", 80)
-    assert seen.network == ["192.0.2.1:9", "finchaos.invalid:80"]
+        with pytest.raises(PermissionError, match=r"finchaos\.invalid"):
+            socket.gethostbyname("finchaos.invalid")
+        with pytest.raises(PermissionError):
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendmsg(
+                [b"x"], [], 0, ("192.0.2.1", 9)
+            )
+        thread = threading.Thread(target=_connect_quietly)
+        thread.start()
+        thread.join()
+    assert seen.network == [
+        "192.0.2.1:9", "finchaos.invalid:80", "finchaos.invalid", "192.0.2.1:9", "192.0.2.7:9"
+    ]  # fmt: skip
     with pytest.raises(OSError, match=r"."):
         socket.create_connection(("finchaos.invalid", 80), timeout=0.1)
-    assert len(seen.network) == 2
+    assert len(seen.network) == 5
+
+
+def _connect_quietly() -> None:
+    with suppress(PermissionError):
+        socket.create_connection(("192.0.2.7", 9), timeout=0.1)
 
 
 def test_a_subject_from_a_file_is_found_by_the_other_process(
@@ -234,6 +252,37 @@ def test_an_interrupted_run_leaves_no_process_behind(context: Context, tmp_path:
     found.close()
     (child,) = (int(line) for line in place.read_text().split())
     assert not alive(child)
+
+
+def test_training_that_draws_without_a_seed_is_found_in_processes_too(context: Context) -> None:
+    """All processes begin alike; two trainings of one model must not agree for that reason."""
+    _, done = apart(Drawing(), context, WalkForward(), Reproducibility(), workers=1)
+    assert value(done.measurements.evidence, "refit_digest_changes") == 1.0
+
+
+def test_a_process_that_leaves_a_session_of_its_own_is_not_waited_for(
+    context: Context, tmp_path: Path
+) -> None:
+    place = tmp_path / "children"
+    start = time.monotonic()
+    (dead,) = apart(Misbehaving("deserts", str(place)), context, WalkForward(), seconds=50.0)
+    assert reasons(dead) == {"its process was ended by SIGKILL"}
+    assert time.monotonic() - start < 40.0
+    os.kill(int(place.read_text().split()[0]), signal.SIGKILL)
+
+
+def test_a_fit_that_leaves_a_child_holds_up_nobody(context: Context) -> None:
+    start = time.monotonic()
+    subject = Misbehaving("nothing", fitting="forks_in_place")
+    first, second = apart(subject, context, WalkForward(), Luck(), seconds=50.0)
+    assert first.measurements.evidence[0].status == second.measurements.evidence[0].status
+    assert time.monotonic() - start < 40.0
+
+
+def test_all_checks_see_what_was_written_down(context: Context) -> None:
+    """A model that loses something when it is pickled is the same to all checks, the first too."""
+    one, two = apart(Forgetful(), context, Asks(), Asks(), workers=1)
+    assert one.measurements.evidence[0].value == two.measurements.evidence[0].value == 0.0
 
 
 def test_fits_are_shared_and_made_once(context: Context, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import numpy as np
 
 from finchaos.core.bars import Bars
 from finchaos.core.provenance import digest
@@ -27,6 +29,7 @@ class Misbehaving:
 
     how: str
     place: str = ""
+    fitting: str = "nothing"
     base: Subject = field(default_factory=VolatilityRegime)
 
     @property
@@ -42,11 +45,30 @@ class Misbehaving:
         return digest([self.base.digest, self.how])
 
     def fit(self, bars: Bars, *, seed: int) -> Misbehaving:
-        return Misbehaving(self.how, self.place, self.base.fit(bars, seed=seed))
+        getattr(self, f"_{self.fitting}")()
+        return replace(self, base=self.base.fit(bars, seed=seed))
 
     def signals(self, bars: Bars) -> Signals:
         getattr(self, f"_{self.how}")()
         return self.base.signals(bars)
+
+    def _nothing(self) -> None:
+        return
+
+    def _forks_in_place(self) -> None:
+        if os.fork() == 0:
+            time.sleep(600)
+            os._exit(0)
+
+    def _deserts(self) -> None:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"],
+            start_new_session=True,
+            close_fds=False,
+        )
+        with open(self.place, "a") as file:
+            file.write(f"{child.pid}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _hangs(self) -> None:
         time.sleep(600)
@@ -77,6 +99,44 @@ class Misbehaving:
             self._calls_home()
         except OSError:
             return
+
+
+@dataclass(frozen=True)
+class Drawing(VolatilityRegime):
+    """Its training draws from the generator of the process."""
+
+    drawn: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        return digest([super().digest, self.drawn])
+
+    def fit(self, bars: Bars, *, seed: int) -> Drawing:
+        return replace(super().fit(bars, seed=seed), drawn=np.random.rand())  # type: ignore[return-value]  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class Forgetful(VolatilityRegime):
+    """Knows that it was trained until it is pickled."""
+
+    knows: int = 0
+
+    def fit(self, bars: Bars, *, seed: int) -> Forgetful:
+        return replace(super().fit(bars, seed=seed), knows=1)  # type: ignore[return-value]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "knows": 0}
+
+
+@dataclass(frozen=True)
+class Asks:
+    """Whether a trained subject knows that it was trained."""
+
+    card: ClassVar[CheckCard]
+
+    def measure(self, subject: Subject, context: Context) -> Iterator[Evidence]:
+        knows = float(context.candidate(subject).knows)  # type: ignore[attr-defined]
+        yield measured(self, "one", knows, n=1, window=context.out_of_sample_window)
 
 
 def _card(name: str) -> CheckCard:
@@ -114,3 +174,6 @@ class Writes:
             file.write(f"{os.getpid()}\n")
         time.sleep(600)
         yield measured(self, "one", 1.0, n=1, window=context.out_of_sample_window)
+
+
+Asks.card = _card("asks")

@@ -11,7 +11,7 @@ import pytest
 
 from finchaos.core.errors import InputError
 from governance.faults import FAULTS
-from governance.injection import armed_stream, inject
+from governance.injection import Persons, armed_stream, inject
 from tests.finchaos.subjects.small import market, trained
 
 START = 500
@@ -34,13 +34,13 @@ def test_every_fault_trips_at_once_latches_and_needs_a_person(name: str) -> None
     row = quiet_start()
     bars = market()
     case = inject(
-        armed_stream(trained(), bars.rows(0, row), "A. Person"),
+        armed_stream(trained(), bars.rows(0, row), Persons("A. Person")),
         FAULTS[name],
         bars[row - 1],
         [bars[number] for number in range(row, row + 121)],
         np.random.default_rng(1),
         clean_bars=60,
-        operator="A. Person",
+        persons=Persons("A. Person"),
     )
     assert case.tripped
     assert case.latency_bars is not None
