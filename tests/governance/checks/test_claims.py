@@ -66,7 +66,7 @@ def claiming(*claims: Claim, **card: Any) -> Measured:
 def test_what_is_so_is_upheld() -> None:
     net, year = daily(), BARS.bars_per_year
     found = claiming(
-        Claim("sharpe", round(sharpe(net, year), 2), FIRST, LAST),
+        Claim("sharpe", round(sharpe(net, year), 3), FIRST, LAST),
         Claim("annual_volatility", round(float(net.std(ddof=1) * np.sqrt(year)), 3), FIRST, LAST),
         Claim("max_drawdown", -0.9),
     )
