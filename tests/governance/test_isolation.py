@@ -155,9 +155,9 @@ def test_watching_ends_and_this_machine_may_be_reached() -> None:
             socket.getaddrinfo("finchaos.invalid", 80)
         with pytest.raises(PermissionError, match=r"finchaos\.invalid"):
             socket.gethostbyname("finchaos.invalid")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as letters:
-            with pytest.raises(PermissionError):
-                letters.sendmsg([b"x"], [], 0, ("192.0.2.1", 9))
+        letters = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with letters, pytest.raises(PermissionError):
+            letters.sendmsg([b"x"], [], 0, ("192.0.2.1", 9))
         thread = threading.Thread(target=_connect_quietly)
         thread.start()
         thread.join()
