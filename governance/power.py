@@ -6,6 +6,7 @@ code that they were measured with, so that a report says when that has changed s
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from functools import cache
 from importlib.resources import files
@@ -40,15 +41,32 @@ class Kept(Document):
 
 @cache
 def judging_digest() -> str:
-    """SHA-256 over what measures and judges: the harness's code and the policies."""
+    """SHA-256 over what measures and judges: the harness's code and the policies.
+
+    Of code the syntax counts, without comments and docstrings, which measure nothing.
+    """
     hasher = hashlib.sha256()
     for package in _JUDGING:
         home = Path(str(files(package)))
         for path in sorted(home.rglob("*")):
             if path.suffix in (".py", ".yaml") and "__pycache__" not in path.parts:
                 name = path.relative_to(home).as_posix()
-                hasher.update(f"{package}/{name}\0{sha256(path.read_bytes())}\n".encode())
+                hasher.update(f"{package}/{name}\0{sha256(_content(path))}\n".encode())
     return hasher.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix != ".py":
+        return data
+    tree = ast.parse(data)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            del node.body[0]
+    return ast.dump(tree).encode()
 
 
 def validator_power() -> ValidatorPower | None:

@@ -104,8 +104,8 @@ def relative_error(claimed: float, recomputed: float, floor: float) -> float:
 
     Examples
     --------
-    >>> relative_error(0.5, 0.39, 0.1), relative_error(0.23, 0.2337, 0.1)
-    (0.12, 0.0)
+    >>> relative_error(0.5, 0.395, 0.1), relative_error(0.23, 0.2337, 0.1)
+    (0.2, 0.0)
     """
     said = Decimal(repr(claimed))
     least = said.adjusted() - 1 if said else -2

@@ -52,6 +52,11 @@ def test_what_is_kept_is_read_back_and_knows_its_code(place: Path) -> None:
     assert (found.sound, found.accused, found.accused_low) == (40, 0, 0.0)
     assert found.accused_high == pytest.approx(1 - 0.025 ** (1 / 40))
     assert found.missed == ("next_return in classifier",)
+    (place / "rule.py").write_text('"""A rule."""\n\nlimit = 1  # as before\n')
+    power.judging_digest.cache_clear()
+    again = power.validator_power()
+    assert again is not None
+    assert again.same_code
     (place / "rule.py").write_text("limit = 2\n")
     power.judging_digest.cache_clear()
     changed = power.validator_power()

@@ -20,17 +20,20 @@ from governance.selftest.sound import KINDS, market
 FEW = {name: KINDS[name] for name in ("volatility_threshold", "volatility_regime")}
 ONE = {"volatility_regime": KINDS["volatility_regime"]}
 """It has everything that a defect can be planted in."""
+SAMPLE = DEFECTS[::3]
+"""Of every family; all of them take the command some minutes, and its figures ship."""
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Matrix:
-    return self_test(sound=4, kinds=ONE)
+    return self_test(sound=4, kinds=ONE, defects=SAMPLE)
 
 
 def test_defects_have_names_of_their_own_and_sound_models_conform() -> None:
     assert len({one.name for one in DEFECTS}) == len(DEFECTS) >= 45
     assert len({one.family for one in DEFECTS}) >= 4
     assert len(KINDS) >= 5
+    assert {one.family for one in SAMPLE} == {one.family for one in DEFECTS}
     for make in KINDS.values():
         subject = make()
         assert isinstance(subject, Subject)
@@ -43,7 +46,7 @@ def test_defects_have_names_of_their_own_and_sound_models_conform() -> None:
             assert planted.digest != subject.digest
 
 
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("defect", SAMPLE, ids=lambda one: one.name)
 def test_every_defect_is_found_in_a_model_that_has_everything(
     defect: Defect, matrix: Matrix
 ) -> None:
