@@ -185,7 +185,8 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
     run = stored.run
     verdicts = Counter(finding.verdict for finding in run.findings)
     weak = [f for f in run.findings if f.verdict in ("fail", "warn", "not_assessed")]
-    weak.sort(key=lambda f: (f.verdict != "fail", SEVERITIES.index(f.severity), f.id))
+    order = ("fail", "warn", "not_assessed")  # what was found before what could not be looked at
+    weak.sort(key=lambda f: (order.index(f.verdict), SEVERITIES.index(f.severity), f.id))
     return {
         "run": run.digest,
         "folder": str(stored.folder),
