@@ -63,7 +63,7 @@ class FamilyPower(Document):
     found: int = Field(ge=0)
 
 
-class ValidatorPower(Document):
+class PowerFigures(Document):
     """How good the validator was found to be on known defects and on sound models."""
 
     version: str
@@ -80,5 +80,10 @@ class ValidatorPower(Document):
     """Exact 95 % interval of the share of sound models accused."""
     missed: tuple[str, ...]
     """Defects missed, with the kind of model."""
+
+
+class ValidatorPower(PowerFigures):
+    """These figures in the record of a run."""
+
     same_code: bool
     """Whether the code and the policies are those that it was measured with."""

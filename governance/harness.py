@@ -18,7 +18,7 @@ from governance.check import Context, parameters
 from governance.course import Course
 from governance.course import Progress as Progress
 from governance.environment import environment, source_digest
-from governance.isolation import Budget, Done, measure_apart
+from governance.isolation import Done, measure_apart
 from governance.measuring import measure
 from governance.plan import Plan
 from governance.policy import Judgement, Policy
@@ -147,7 +147,6 @@ def _measured(
             course.ended(number)
             yield Done(number, found, time.perf_counter() - start, "")
         return
-    budget = Budget(plan.limits.seconds_per_check, plan.limits.memory_mb)
     # The longest first, as far as is known, so that none is left alone at the end.
     order = sorted(missing, key=lambda number: -course.expected(number))
     for done in measure_apart(
@@ -155,7 +154,7 @@ def _measured(
         subject,
         context,
         workers=workers,
-        budget=budget,
+        limits=plan.limits,
         started=lambda place: course.started(order[place]),
     ):
         course.ended(order[done.number])

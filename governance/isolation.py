@@ -27,28 +27,13 @@ from finchaos.core.errors import InputError, IntegrityError
 from finchaos.core.subject import Subject
 from governance import worker
 from governance.check import Context, not_measured
+from governance.plan import LimitsPlan
 from governance.store import Measurements
 
 POLL_SECONDS = 0.2
 LAST_WORDS = 4000
 """Characters kept of what a check printed."""
 _PRELOADED = ("torch", "numba", "pandas", "scipy.stats", "sklearn", "arch")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one check may use.
-
-    Attributes
-    ----------
-    seconds : float
-        Wall time, waiting for a fit that another check makes included.
-    memory_mb : float
-        Resident memory of the process and those it started, where the system tells it (Linux).
-    """
-
-    seconds: float = 900.0
-    memory_mb: float = 8192.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +71,7 @@ def measure_apart(
     context: Context,
     *,
     workers: int,
-    budget: Budget,
+    limits: LimitsPlan,
     started: Callable[[int], None] = lambda number: None,
 ) -> Iterator[Done]:
     """Run every check in a process of its own; yield each as it ends, in whatever order.
@@ -98,8 +83,8 @@ def measure_apart(
     context : Context
     workers : int
         How many run at a time.
-    budget : Budget
-        A check that exceeds it is killed, with all that it started, and recorded as errored.
+    limits : LimitsPlan
+        A check that exceeds them is killed, with all that it started, and recorded as errored.
     started : callable
         Told the number of every check that begins.
 
@@ -126,7 +111,7 @@ def measure_apart(
                     running.append(_start(making, number, checks[number], place))
                 connection.wait([one.process.sentinel for one in running], timeout=POLL_SECONDS)
                 for one in list(running):
-                    found = _outcome(one, checks[one.number], context, budget)
+                    found = _outcome(one, checks[one.number], context, limits)
                     if found is not None:
                         running.remove(one)
                         yield Done(one.number, found, time.monotonic() - one.since, _words(one))
@@ -159,7 +144,9 @@ def _start(making: Any, number: int, check: Any, place: Path) -> _Running:
     return _Running(number, process, answer, printed, time.monotonic())
 
 
-def _outcome(one: _Running, check: Any, context: Context, budget: Budget) -> Measurements | None:
+def _outcome(
+    one: _Running, check: Any, context: Context, limits: LimitsPlan
+) -> Measurements | None:
     """What a check ended with, or None while it goes on."""
     if not one.process.is_alive():
         if not one.answer.exists():
@@ -170,13 +157,16 @@ def _outcome(one: _Running, check: Any, context: Context, budget: Budget) -> Mea
             return _lost(check, context, f"the answer is not one of a check: {error}", one)
         _end(one)
         return found
-    if time.monotonic() - one.since > budget.seconds:
+    if time.monotonic() - one.since > limits.seconds_per_check:
         return _lost(
-            check, context, f"did not end within its {budget.seconds:g} seconds: killed", one
+            check,
+            context,
+            f"did not end within its {limits.seconds_per_check:g} seconds: killed",
+            one,
         )
-    if _resident_mb(one.process.pid) > budget.memory_mb:
+    if _resident_mb(one.process.pid) > limits.memory_mb:
         return _lost(
-            check, context, f"used more than its {budget.memory_mb:g} MB of memory: killed", one
+            check, context, f"used more than its {limits.memory_mb:g} MB of memory: killed", one
         )
     return None
 
@@ -218,13 +208,14 @@ def _words(one: _Running) -> str:
 
 
 def _resident_mb(leader: int | None) -> float:
-    """Resident memory of a group of processes; 0 where the system does not tell."""
-    pages = 0
+    """Memory of a group of processes, what they share counted once; 0 where it is not told."""
+    kilobytes = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            facts = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(facts[2]) == leader:
-                pages += int(facts[21])
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) != leader:
+                continue
+            parts = (folder / "smaps_rollup").read_text().split("\nPss:", 1)
+            kilobytes += int(parts[1].split(maxsplit=1)[0]) if len(parts) > 1 else 0
         except OSError:  # it ended meanwhile
             continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return kilobytes / 1024.0

@@ -94,8 +94,9 @@ class LimitsPlan(Document):
     """What one check may use before it is killed and recorded as errored."""
 
     seconds_per_check: float = Field(default=900.0, gt=0)
+    """Wall time, waiting for a fit that another check makes included."""
     memory_mb: float = Field(default=8192.0, gt=0)
-    """Resident memory of its process and those that it started."""
+    """Memory of its process and those that it started, where the system tells it (Linux)."""
 
 
 class Plan(Document):

@@ -13,30 +13,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from finchaos.core.documents import Document
 from finchaos.core.errors import IntegrityError
 from finchaos.core.provenance import parse_json, sha256
-from governance.record import FamilyPower, ValidatorPower
+from governance.cards import PowerFigures, ValidatorPower
 
 FILE = "selftest.json"
 _JUDGING = ("governance", "policies")
 
 
-class Kept(Document):
+class Kept(PowerFigures):
     """What the data file holds."""
 
     judging: str
     """:func:`judging_digest` of the code that found it."""
-    version: str
-    kinds: tuple[str, ...]
-    families: tuple[FamilyPower, ...]
-    found_low: float
-    found_high: float
-    sound: int
-    accused: int
-    accused_low: float
-    accused_high: float
-    missed: tuple[str, ...]
 
 
 @cache

@@ -19,7 +19,7 @@ from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
 from governance.policy import Policy, load_policy
-from governance.scenario import Scenario, load_scenario, scenario_names
+from governance.scenario import Scenario, load_scenarios
 from governance.trials import Trials, read_trials
 
 Progress = Callable[[str, int, int], None]
@@ -79,8 +79,7 @@ def find_policies(plan: Plan, beside: Path) -> tuple[Policy, tuple[Policy, ...]]
 
 def find_scenarios(plan: Plan, beside: Path) -> tuple[Scenario, ...]:
     """The plan's scenarios."""
-    names = scenario_names() if plan.scenarios == "all" else plan.scenarios
-    return tuple(load_scenario(name, beside=beside) for name in names)
+    return load_scenarios(plan.scenarios, beside=beside)
 
 
 def load_data(plan: DataPlan, beside: Path) -> Bars:

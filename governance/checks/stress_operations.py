@@ -188,9 +188,7 @@ class StressOperations:
             "exposure_at_end": max(one.held_at_end for one in cases),
             "exposure_added": max(one.added for one in cases),
             "loss": max(one.lost for one in cases),
-            "loss_over_twin": float(
-                np.median([one.lost - one.lost_on_right_feed for one in cases])
-            ),
+            "loss_over_twin": float(np.median([one.over_twin for one in cases])),
             "unusable_positions": float(sum(one.spoilt.unusable for one in cases)),
         }
         for name, value in values.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.util import find_spec
 
 from finchaos.core import registry
 from finchaos.core.bars import Bars
@@ -15,20 +13,6 @@ from finchaos.markets.simulate.heston import HestonConfig, simulate
 from governance.selftest.volatility_regime import VolatilityRegime
 
 MARKET_BARS = 1200
-_SMALL_NETWORK = {
-    "d_model": 8,
-    "d_state": 4,
-    "n_layers": 1,
-    "warmup_bars": 64,
-    "pretrain_paths": 24,
-    "pretrain_bars": 500,
-    "pretrain_steps": 60,
-    "pretrain_batch": 16,
-    "finetune_steps": 20,
-    "window_bars": 128,
-    "burn_in_bars": 32,
-}
-"""A state-space model like the demonstration's that is taught in seconds."""
 
 
 def _challenger(name: str) -> Callable[[], Subject]:
@@ -46,29 +30,14 @@ def _classifier() -> Subject:
     return made
 
 
-@cache
-def _network() -> Subject:
-    made: Subject = registry.module("finchaos.subjects", "mamba_regime").build(
-        _SMALL_NETWORK, seed=1
-    )
-    return made
-
-
-def _kinds() -> dict[str, Callable[[], Subject]]:
-    kinds: dict[str, Callable[[], Subject]] = {
-        "volatility_threshold": _challenger("volatility_threshold"),
-        "garch_threshold": _challenger("garch_threshold"),
-        "hidden_markov": _challenger("hidden_markov"),
-        "jump_model": _challenger("jump_model"),
-        "classifier": _classifier,
-        "volatility_regime": VolatilityRegime,
-    }
-    if find_spec("torch") is not None:  # the harness is installed without networks too
-        kinds["mamba_regime"] = _network
-    return kinds
-
-
-KINDS: Mapping[str, Callable[[], Subject]] = _kinds()
+KINDS: Mapping[str, Callable[[], Subject]] = {
+    "volatility_threshold": _challenger("volatility_threshold"),
+    "garch_threshold": _challenger("garch_threshold"),
+    "hidden_markov": _challenger("hidden_markov"),
+    "jump_model": _challenger("jump_model"),
+    "classifier": _classifier,
+    "volatility_regime": VolatilityRegime,
+}
 """Untrained sound subjects by kind."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import quantile_test
 
 from finchaos.core.errors import InputError
 from governance.record import Interval
@@ -34,18 +34,15 @@ def median_interval(values: np.ndarray, *, level: float = 0.95) -> Interval | No
     >>> found.low, found.high
     (2.0, 9.0)
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ordered)
-    if n < 1 or not np.isfinite(ordered).all():
-        raise InputError("a median needs finite values", got=f"{n} values")
-    below = int(binom.ppf(0.5 * (1.0 - level), n, 0.5))
-    # The k-th smallest lies above the median with probability P(B < k), B ~ binomial(n, 1/2).
-    rank = below if binom.cdf(below, n, 0.5) > 0.5 * (1.0 - level) else below + 1
-    if rank < 1:
+    sample = np.asarray(values, dtype=np.float64)
+    if not len(sample) or not np.isfinite(sample).all():
+        raise InputError("a median needs finite values", got=f"{len(sample)} values")
+    found = quantile_test(sample, p=0.5).confidence_interval(level)
+    if not np.isfinite([found.low, found.high]).all():
         return None
     return Interval(
-        low=float(ordered[rank - 1]),
-        high=float(ordered[n - rank]),
+        low=float(found.low),
+        high=float(found.high),
         level=level,
         method="order statistics (binomial)",
     )

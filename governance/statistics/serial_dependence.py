@@ -6,6 +6,7 @@ All statistics reduce the last axis, so that one call serves a stack of simulate
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 from finchaos.core.errors import InputError
 
@@ -101,11 +102,7 @@ def jarque_bera(values: np.ndarray) -> np.ndarray:
     Jarque & Bera, A test for normality of observations and regression residuals, International
     Statistical Review 55 (1987).
     """
-    centred = _centred(values, 1)
-    variance = (centred**2).mean(axis=-1)
-    skewness = (centred**3).mean(axis=-1) / variance**1.5
-    kurtosis = (centred**4).mean(axis=-1) / variance**2
-    return centred.shape[-1] / 6.0 * (skewness**2 + 0.25 * (kurtosis - 3.0) ** 2)
+    return np.asarray(stats.jarque_bera(_centred(values, 1), axis=-1).statistic)
 
 
 def _centred(values: np.ndarray, lags: int) -> np.ndarray:

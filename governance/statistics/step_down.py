@@ -47,10 +47,10 @@ def losing_slices(
     """Test each slice for a mean below zero and below that of the rest.
 
     Both must hold: a slice in which nothing is earned is no weakness, and neither is one that
-    loses as all do. The statistic is the larger of Student's for the mean and Welch's for the
-    difference. Values are resampled in blocks together with the slices that they lie in, and
-    statistics of the draws are centred on the means observed. Probabilities are adjusted by
-    stepping down from the worst slice.
+    loses as all do. Student's statistic of the mean and Welch's of the difference each have a null
+    of their own: values are resampled in blocks together with the slices that they lie in, and
+    statistics of the draws are centred on the means observed. Probabilities of each are adjusted
+    by stepping down from the worst slice, and the larger of both counts (Berger).
 
     Parameters
     ----------
@@ -87,21 +87,31 @@ def losing_slices(
     mean, rest, below_zero, below_rest = _studentised(
         columns.sum(axis=0)[None], whole.sum(axis=0)[None], 0.0, 0.0
     )
-    observed = np.maximum(below_zero, below_rest)[0]
-    drawn = []
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
     for first in range(0, draws, _CHUNK):
         rows = resampled_rows(rng, len(series), block, min(_CHUNK, draws - first))
         weight = np.stack([np.bincount(row, minlength=len(series)) for row in rows])
         _, _, zero, other = _studentised(
             weight @ columns, weight @ whole, mean[0], mean[0] - rest[0]
         )
-        # Either of the two may be what is true, the other far from it: the smaller of both.
-        drawn.append(np.minimum(zero, other))
-    by_chance = np.concatenate(drawn)
-    alone = (1 + (by_chance <= observed).sum(axis=0)) / (draws + 1)
+        drawn.append((zero, other))
+    # Either of the two may be what is true and the other far from it: each has its own null.
+    conditions = [
+        (found[0], np.concatenate(null))
+        for found, null in zip((below_zero, below_rest), zip(*drawn, strict=True), strict=True)
+    ]
     return SliceTests(
-        count.astype(np.int64), mean[0], rest[0], observed, alone, step_down(observed, by_chance)
+        count.astype(np.int64),
+        mean[0],
+        rest[0],
+        np.maximum(below_zero, below_rest)[0],
+        np.maximum(*(_alone(found, null) for found, null in conditions)),
+        np.maximum(*(step_down(found, null) for found, null in conditions)),
     )
+
+
+def _alone(observed: np.ndarray, by_chance: np.ndarray) -> np.ndarray:
+    return np.asarray((1 + (by_chance <= observed).sum(axis=0)) / (len(by_chance) + 1))
 
 
 def _studentised(

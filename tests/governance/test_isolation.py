@@ -25,7 +25,7 @@ from governance.checks.walk_forward import WalkForward
 from governance.course import Course
 from governance.fits import SharedFits
 from governance.harness import Materials
-from governance.isolation import Budget, Done, measure_apart
+from governance.isolation import Done, measure_apart
 from governance.measuring import measure
 from governance.plan import DataPlan, FoldPlan, LimitsPlan, Plan, SubjectPlan
 from governance.policy import load_policy
@@ -57,7 +57,11 @@ def apart(
     memory_mb: float = 4000.0,
 ) -> list[Done]:
     found = measure_apart(
-        checks, subject, context, workers=workers, budget=Budget(seconds, memory_mb)
+        checks,
+        subject,
+        context,
+        workers=workers,
+        limits=LimitsPlan(seconds_per_check=seconds, memory_mb=memory_mb),
     )
     return sorted(found, key=lambda done: done.number)
 
@@ -243,7 +247,7 @@ def test_a_hanging_model_still_ends_in_a_sealed_record(bars: Bars, tmp_path: Pat
 def test_an_interrupted_run_leaves_no_process_behind(context: Context, tmp_path: Path) -> None:
     place = tmp_path / "children"
     found = measure_apart(
-        [Writes(str(place))], VolatilityRegime(), context, workers=1, budget=Budget()
+        [Writes(str(place))], VolatilityRegime(), context, workers=1, limits=LimitsPlan()
     )
     threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):

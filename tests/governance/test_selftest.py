@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from finchaos.cli.main import app
+from finchaos.cli.selftest import kinds
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.selftest.matrix import DEFECTS, SEVERE, Matrix, Verdict, self_test
@@ -117,3 +118,16 @@ def test_shares_count_what_was_missed() -> None:
     assert [one.kind for one in matrix.missed] == ["b"]
     assert verdicts[0].checks == ("luck",)
     assert matrix.rows()[0]["missed_in"] == ["b"]
+
+
+@pytest.mark.slow
+def test_the_command_has_a_network_among_its_sound_models(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    known = kinds()
+    assert set(known) == {*KINDS, "mamba_regime"}
+    assert isinstance(known["mamba_regime"](), Subject)
+    arguments = ["selftest", "--sound", "1", "--kind", "mamba_regime", "--workers", "1"]
+    arguments += ["--defect", "stale_weights", "--out", str(tmp_path / "matrix.json")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "sound models accused: 0.0% of 1" in result.output
