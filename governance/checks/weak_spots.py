@@ -51,9 +51,9 @@ class WeakSpots:
         "and year (and hour, of intraday bars), by whether the last move and the last 21 bars were "
         "up or down, and by terciles of realised volatility among all values so far. The cost of "
         "leaving is charged to the period that was held, so that being out costs nothing. In each "
-        "slice the mean net return is set against zero and against the rest, the weaker of the two "
-        "statistics counts, and Romano and Wolf's step-down over a stationary block bootstrap "
-        "adjusts probabilities for all slices together.",
+        "slice the mean net return is set against zero and against the rest; Romano and Wolf's "
+        "step-down over a stationary block bootstrap adjusts the probabilities of each for all "
+        "slices together, and the larger of the two counts.",
         limitations=(
             "Slices nobody thought of are not looked at, nor slices of two things at once",
             "A slice of few bars must lose a lot to be established; read the table beside it",
