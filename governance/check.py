@@ -27,6 +27,7 @@ from governance.record import (
 from governance.splits import Fold
 
 if TYPE_CHECKING:
+    from governance.earlier import Earlier
     from governance.scenario import Scenario
     from governance.trials import Trials
 
@@ -77,6 +78,8 @@ class Context:
     scenarios : tuple of Scenario
     trials : Trials or None
         What was tried before the model was chosen, where the plan names a register of it.
+    earlier : Earlier or None
+        The last full validation, where the plan names one.
     materiality : MaterialityRef or None
         The tier of the validation, where the plan states exposure and purpose.
     """
@@ -89,6 +92,7 @@ class Context:
     challengers: Mapping[str, Subject] = field(default_factory=dict)
     scenarios: tuple[Scenario, ...] = ()
     trials: Trials | None = None
+    earlier: Earlier | None = None
     materiality: MaterialityRef | None = None
     cache: FitCache = field(default_factory=FitCache, repr=False, compare=False)
 

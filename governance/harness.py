@@ -17,6 +17,7 @@ from finchaos.core.subject import Subject
 from governance.check import Context, parameters
 from governance.course import Course
 from governance.course import Progress as Progress
+from governance.earlier import Earlier
 from governance.environment import environment, source_digest
 from governance.isolation import Done, measure_apart
 from governance.measuring import measure
@@ -50,6 +51,7 @@ class Materials:
     challengers: Mapping[str, Subject]
     scenarios: tuple[Scenario, ...]
     trials: Trials | None = None
+    earlier: Earlier | None = None
     also: tuple[Policy, ...] = ()
     """Further guidances whose coverage is shown."""
 
@@ -191,6 +193,7 @@ def _context(plan: Plan, materials: Materials, tier: MaterialityRef | None) -> C
         challengers=materials.challengers,
         scenarios=materials.scenarios,
         trials=materials.trials,
+        earlier=materials.earlier,
         materiality=tier,
     )
 
@@ -213,6 +216,7 @@ def _base_key(
         "challengers": {k: s.digest for k, s in sorted(materials.challengers.items())},
         "scenarios": {s.name: s.digest for s in materials.scenarios},
         "trials": None if materials.trials is None else materials.trials.digest,
+        "since": None if materials.earlier is None else materials.earlier.digest,
         "environment": surroundings.model_dump(mode="json"),
         "materiality": None if tier is None else tier.model_dump(mode="json"),
     }
@@ -291,6 +295,9 @@ def _inputs(plan: Plan, materials: Materials) -> tuple[InputRef, ...]:
         InputRef(role="scenario", name=item.name, digest=item.digest, detail=dict(item.provenance))
         for item in materials.scenarios
     ]
+    if materials.earlier is not None:
+        name = str(materials.earlier.run.plan["name"])
+        rows.append(InputRef(role="reference", name=name, digest=materials.earlier.digest))
     if materials.trials is not None:
         known = materials.trials
         detail = {"study": known.study, "trials": known.count, "head": known.head}

@@ -115,6 +115,8 @@ class Plan(Document):
     folds: FoldPlan = FoldPlan()
     trading: TradingPlan = TradingPlan()
     trials: TrialsPlan | None = None
+    since: str | None = None
+    """Folder of the run of the last full validation, to measure what has changed since."""
     challengers: tuple[str, ...] = ("buy_and_hold", "volatility_threshold")
     scenarios: tuple[str, ...] | Literal["all"] = "all"
     """Names of shipped scenarios, paths of YAML files, or ``all`` that ship."""

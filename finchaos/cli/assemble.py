@@ -15,11 +15,13 @@ from finchaos.core.documents import parse_yaml, validate_document
 from finchaos.core.errors import CheckpointError, DataError, UnknownNameError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Capability, Subject
+from governance.earlier import Earlier
 from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
 from governance.policy import Policy, load_policy
 from governance.scenario import Scenario, load_scenarios
+from governance.store import Store
 from governance.trials import Trials, read_trials
 
 Progress = Callable[[str, int, int], None]
@@ -67,6 +69,21 @@ def find_trials(plan: Plan, beside: Path) -> Trials | None:
         sharpe_scores=named.sharpe_scores,
         returns=None if named.returns is None else beside / named.returns,
     )
+
+
+def find_earlier(plan: Plan, beside: Path) -> Earlier | None:
+    """The run that the plan names as the last full validation, verified; None if it names none."""
+    if plan.since is None:
+        return None
+    folder = (beside / plan.since).resolve()
+    if not (folder / "run.json").is_file():
+        raise DataError(
+            f"{folder} is not the folder of a run",
+            expected="the folder of the last full validation, in its store",
+            remedy="mend 'since' in the plan, or leave it out",
+        )
+    stored = Store(folder.parent).load(folder.name)
+    return Earlier(stored.run, stored.exhibits)
 
 
 def find_policies(plan: Plan, beside: Path) -> tuple[Policy, tuple[Policy, ...]]:
@@ -173,7 +190,8 @@ def gather(
         registry.module("reports.formats", name)
     scenarios = find_scenarios(plan, beside)
     challengers, trials = find_challengers(plan), find_trials(plan, beside)
+    earlier = find_earlier(plan, beside)
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
     subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)
-    return Materials(subject, bars, policy, challengers, scenarios, trials, also)
+    return Materials(subject, bars, policy, challengers, scenarios, trials, earlier, also)
