@@ -115,11 +115,7 @@ def growth(latents: np.ndarray, warmup: int) -> float:
     warmup : int
         Leading rows left out.
     """
-    wide = _wide(latents)[warmup:]
-    if len(wide) < 10 * _PARTS:
-        raise InputError(
-            "growth needs a long run", expected=f"{10 * _PARTS} rows", got=str(len(wide))
-        )
+    wide = _long_run(latents, warmup)
     if not np.isfinite(wide).all():
         return float("inf")
     part = len(wide) // _PARTS
@@ -129,6 +125,15 @@ def growth(latents: np.ndarray, warmup: int) -> float:
     late = np.quantile(np.abs(last - centre), _REACH_QUANTILE, axis=0)
     floor = _LEAST_SPREAD * np.maximum(1.0, np.abs(centre))
     return float((np.maximum(late, floor) / np.maximum(early, floor)).max(initial=1.0))
+
+
+def _long_run(states: np.ndarray, warmup: int) -> np.ndarray:
+    wide = _wide(states)[warmup:]
+    if len(wide) < 10 * _PARTS:
+        raise InputError(
+            "growth needs a long run", expected=f"{10 * _PARTS} rows", got=str(len(wide))
+        )
+    return wide
 
 
 def norm_growth(states: np.ndarray, warmup: int) -> float:
@@ -144,11 +149,7 @@ def norm_growth(states: np.ndarray, warmup: int) -> float:
     warmup : int
         Leading rows left out.
     """
-    wide = _wide(states)[warmup:]
-    if len(wide) < 10 * _PARTS:
-        raise InputError(
-            "growth needs a long run", expected=f"{10 * _PARTS} rows", got=str(len(wide))
-        )
+    wide = _long_run(states, warmup)
     if not np.isfinite(wide).all():
         return float("inf")
     norm, part = np.linalg.norm(wide, axis=1), len(wide) // _PARTS
