@@ -33,18 +33,22 @@ class Process:
 
     def bars(self) -> Bars:
         """Closes alone, on weekdays, one more than there are returns."""
-        close = 100.0 * np.cumprod(np.concatenate([[1.0], 1.0 + self.returns]))
-        return Bars(
-            pd.bdate_range("2001-01-02 21:00", periods=len(close), tz="UTC"),
-            close,
-            close,
-            close,
-            close,
-            np.zeros(len(close)),
-            "NULL",
-            has_range=False,
-            provenance=Provenance("simulated null", kind="simulated"),
-        )
+        return closes_alone(100.0 * np.cumprod(np.concatenate([[1.0], 1.0 + self.returns])))
+
+
+def closes_alone(close: np.ndarray) -> Bars:
+    """Bars of these closes, on weekdays."""
+    return Bars(
+        pd.bdate_range("2001-01-02 21:00", periods=len(close), tz="UTC"),
+        close,
+        close,
+        close,
+        close,
+        np.zeros(len(close)),
+        "PLANTED",
+        has_range=False,
+        provenance=Provenance("given closes", kind="simulated"),
+    )
 
 
 def process(name: str, seed: int, n: int, *, scale: float = 0.01) -> Process:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from arch.bootstrap import StationaryBootstrap
 from scipy.signal import lfilter
 
+from benchmarks import bootstrap
 from benchmarks.compare import Comparison, compare
 from benchmarks.comparisons import table
 from benchmarks.report import Options, Report, Table
@@ -25,7 +25,6 @@ ALONE = "ours alone"
 ABSENT = "jumpmodels is not installed: pip install jumpmodels measures it."
 STRATEGIES, DAYS, BLOCKS = 100, 1_600, 16
 MOST_SECONDS = 0.1
-BOOTSTRAP_DAYS, DRAWS, BLOCK = 5_000, 1_000, 60
 LEAST = {"jump_model": 40.0, "bootstrap_sums": 4.0}
 """How many times less time than the peer's was asked for."""
 
@@ -81,12 +80,12 @@ def overfitting(options: Options) -> Report:
 
 def bootstrap_sums(options: Options) -> Report:
     """Interval of a Sharpe ratio by prefix sums, against arch."""
-    returns = random_stream(1, "benchmark/bootstrap").standard_t(4, BOOTSTRAP_DAYS) * 0.01 + 0.0004
+    returns = bootstrap.daily_returns()
 
     def ours() -> tuple[float, float]:
         found = sharpe_interval(
             returns,
-            SumBootstrap(BLOCK, DRAWS),
+            SumBootstrap(bootstrap.BLOCK, bootstrap.DRAWS),
             random_stream(1, "benchmark/draws"),
             bars_per_year=252.0,
         )
@@ -95,15 +94,13 @@ def bootstrap_sums(options: Options) -> Report:
         return found.low, found.high
 
     def theirs() -> tuple[float, float]:
-        low, high = StationaryBootstrap(BLOCK, returns, seed=1).conf_int(
-            _sharpe, reps=DRAWS, method="percentile"
-        )
-        return float(low[0]), float(high[0])
+        return bootstrap.by_arch(returns)
 
     mine, other = ours(), theirs()
     if not np.allclose(mine, other, atol=0.1):
         raise RuntimeError(f"ours {mine} and arch's {other} disagree")
-    work = f"Sharpe interval, {BOOTSTRAP_DAYS} days, {DRAWS} draws, blocks of {BLOCK}"
+    days, draws, block = bootstrap.DAYS, bootstrap.DRAWS, bootstrap.BLOCK
+    work = f"Sharpe interval, {days} days, {draws} draws, blocks of {block}"
     spent = compare(work, "arch StationaryBootstrap", ours, theirs, options.protocol.rounds)
     note = f"Limits: ours {mine[0]:.3f} to {mine[1]:.3f}, arch {other[0]:.3f} to {other[1]:.3f}."
     return _report("bootstrap_sums", "Bootstrap by prefix sums", [spent], note)
@@ -127,11 +124,6 @@ def split_by_split(returns: np.ndarray, blocks: int) -> float:
 
 def _ratio(values: np.ndarray) -> np.ndarray:
     ratio: np.ndarray = values.mean(axis=0) / values.std(axis=0, ddof=1)
-    return ratio
-
-
-def _sharpe(returns: np.ndarray) -> np.ndarray:
-    ratio: np.ndarray = returns.mean(axis=-1) / returns.std(axis=-1, ddof=1) * np.sqrt(252.0)
     return ratio
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import validation
+from benchmarks import bootstrap, validation
 from benchmarks.report import Options
 from benchmarks.timing import Protocol
 from governance.statistics.overfitting import backtest_overfitting
@@ -19,10 +19,11 @@ ONCE = Options(protocol=Protocol(rounds=1))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"ROWS": 900, "STARTS": 2, "STRATEGIES": 5, "DAYS": 64, "BLOCKS": 6,
-             "BOOTSTRAP_DAYS": 1000, "DRAWS": 400, "BLOCK": 20}  # fmt: skip
+    sizes = {"ROWS": 900, "STARTS": 2, "STRATEGIES": 5, "DAYS": 64, "BLOCKS": 6}
     for name, value in sizes.items():
         monkeypatch.setattr(validation, name, value)
+    for name, value in {"DAYS": 1000, "DRAWS": 400, "BLOCK": 20}.items():
+        monkeypatch.setattr(bootstrap, name, value)
 
 
 class Theirs:
@@ -67,10 +68,10 @@ def test_overfitting_is_the_same_split_by_split() -> None:
 
 
 def test_bootstrap_limits_agree_or_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "BOOTSTRAP_DAYS", 2000)
+    monkeypatch.setattr(bootstrap, "DAYS", 2000)
     (table,) = validation.bootstrap_sums(ONCE).tables
     assert table.column("peer") == ["arch StationaryBootstrap"]
     assert "asked for" in table.notes[1]
-    monkeypatch.setattr(validation, "_sharpe", lambda returns: returns.mean(axis=-1) + 9.0)
+    monkeypatch.setattr(bootstrap, "_sharpe", lambda returns: returns.mean(axis=-1) + 9.0)
     with pytest.raises(RuntimeError, match="disagree"):
         validation.bootstrap_sums(ONCE)

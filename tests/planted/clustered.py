@@ -6,7 +6,7 @@ import numpy as np
 
 from finchaos.core.bars import Bars
 from finchaos.core.provenance import random_stream
-from tests.planted.skill import bars_of
+from tests.planted.skill import closes_alone
 
 
 def garch_bars(
@@ -35,4 +35,4 @@ def garch_bars(
         moves[row] = np.sqrt(variance) * noise[row]
         weight = news * (1.0 + leverage * (1.0 if moves[row] < 0.0 else -1.0))
         variance = (1.0 - news - kept) * level + weight * moves[row] ** 2 + kept * variance
-    return bars_of(100.0 * np.cumprod(1.0 + mean + moves))
+    return closes_alone(100.0 * np.cumprod(1.0 + mean + moves))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
-from finchaos.core.bars import Bars, Provenance
+from benchmarks.nulls import closes_alone as closes_alone
+from finchaos.core.bars import Bars
 from finchaos.core.provenance import array_digest, digest, random_stream
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -18,22 +18,7 @@ CARD = ModelCard(name="planted", version="1", min_position=-1.0)
 def memoryless_bars(seed: int, n: int, *, mean: float = 0.0, volatility: float = 0.01) -> Bars:
     """Independent normal daily returns; mean and volatility are per bar."""
     moves = mean + volatility * random_stream(seed, "planted.skill").standard_normal(n)
-    return bars_of(100.0 * np.cumprod(1.0 + moves))
-
-
-def bars_of(close: np.ndarray) -> Bars:
-    """Bars of these closes alone, on weekdays."""
-    return Bars(
-        pd.bdate_range("2001-01-02 21:00", periods=len(close), tz="UTC"),
-        close,
-        close,
-        close,
-        close,
-        np.zeros(len(close)),
-        "PLANTED",
-        has_range=False,
-        provenance=Provenance("given closes", kind="simulated"),
-    )
+    return closes_alone(100.0 * np.cumprod(1.0 + moves))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def report(ts: int = 0, equity: float = 100.0, exposure: float = 1.0) -> AccountReport:
     return AccountReport(ts, equity, exposure, False)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose breaker, if one is left running, is ended."""
-    where = tmp_path / "breaker"
-    yield where
-    try:
-        ProcessBreaker(where).stop()
-    except FinchaosError:
-        return
 
 
 def wait_for_end(pid: int) -> None:

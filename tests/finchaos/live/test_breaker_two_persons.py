@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from finchaos.core.errors import CheckpointError, FinchaosError, InputError
+from finchaos.core.errors import CheckpointError, InputError
 from finchaos.live.breaker import ProcessBreaker, arm_breaker
 from finchaos.live.breaker_record import (
     RECORD,
@@ -27,17 +26,6 @@ ONE = BreakerLimits(0.1, 0.05, 1.5, silence_seconds=120.0)
 TWO = BreakerLimits(0.1, 0.05, 1.5, silence_seconds=120.0, confirm_seconds=600.0)
 SECOND = 1_000_000_000
 REPORT = AccountReport(0, 100.0, 1.0, False)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose breaker, if one is left running, is ended."""
-    where = tmp_path / "breaker"
-    yield where
-    try:
-        ProcessBreaker(where).stop()
-    except FinchaosError:
-        return
 
 
 def test_two_persons_rearm_a_process_and_one_does_not(folder: Path) -> None:

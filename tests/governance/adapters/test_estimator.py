@@ -21,7 +21,7 @@ from finchaos.core.subject import Capability, Subject
 from governance.adapters.estimator import build, forward_outcomes
 from governance.observe import observe
 from tests.planted.markets import labels, regime_switching_bars
-from tests.planted.skill import bars_of
+from tests.planted.skill import closes_alone
 
 LOGISTIC = {"estimator": "sklearn.linear_model:LogisticRegression"}
 FOREST = {
@@ -173,7 +173,7 @@ def test_unusable_data_and_order_of_calls(bars: Bars) -> None:
     with pytest.raises(DataError, match="too few bars"):
         subject.fit(bars.rows(0, 80), seed=1)
     with pytest.raises(DataError, match="closes only"):
-        subject.fit(bars_of(bars.close), seed=1)
+        subject.fit(closes_alone(bars.close), seed=1)
     steady = build({**LOGISTIC, "label": "fall", "features": "regime_close_v1"}, seed=1)
     with pytest.raises(DataError, match="all labels"):
-        steady.fit(bars_of(100.0 * 1.001 ** np.arange(400.0)), seed=1)
+        steady.fit(closes_alone(100.0 * 1.001 ** np.arange(400.0)), seed=1)

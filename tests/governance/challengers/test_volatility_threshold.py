@@ -17,7 +17,7 @@ from governance.observe import observe
 from governance.statistics import performance
 from governance.statistics.accounting import profit_and_loss
 from tests.planted.markets import labels, regime_switching_bars
-from tests.planted.skill import bars_of
+from tests.planted.skill import closes_alone
 
 
 def test_published_figures_on_the_sp500() -> None:
@@ -77,7 +77,7 @@ def test_never_reads_ahead_and_streams_what_it_says_in_batch(cut: int, seed: int
     bars = regime_switching_bars(seed, 200)
     subject = VolatilityThreshold(quantile=0.5).fit(bars.rows(0, 100), seed=0)
     said = subject.signals(bars)
-    altered = bars_of(np.concatenate([bars.close[:cut], 3.0 * bars.close[cut:]]))
+    altered = closes_alone(np.concatenate([bars.close[:cut], 3.0 * bars.close[cut:]]))
     assert np.array_equal(subject.signals(altered).position[:cut], said.position[:cut])
     stream = subject.open(bars.rows(0, cut))
     for row in range(cut, min(cut + 20, 200)):

@@ -16,7 +16,7 @@ from governance.statistics.out_of_sample import out_of_sample
 from governance.statistics.serial_dependence import jarque_bera
 from tests.planted.forecasters import constant_forecaster, true_forecaster
 from tests.planted.measurements import Measured, measure
-from tests.planted.skill import Scripted, bars_of
+from tests.planted.skill import Scripted, closes_alone
 
 
 def context_of(bars: Bars) -> Context:
@@ -57,7 +57,7 @@ def test_clustering_that_the_forecast_ignores_is_found_in_its_errors_alone() -> 
 def test_stale_prices_are_found() -> None:
     path = process("iid", 3, 1500)
     true = np.log(path.bars().close)
-    stale = bars_of(np.exp(0.5 * true + 0.5 * np.append(true[:1], true[:-1])))
+    stale = closes_alone(np.exp(0.5 * true + 0.5 * np.append(true[:1], true[:-1])))
     found = measure(Residuals(), Scripted(np.ones(1501)), context_of(stale))
     assert found.value("return_probability", lags="1") < 1e-6
 

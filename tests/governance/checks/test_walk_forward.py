@@ -20,7 +20,7 @@ from governance.statistics import out_of_sample as stitched
 from governance.statistics.accounting import profit_and_loss
 from tests.planted.markets import labels, regime_switching_bars
 from tests.planted.measurements import Measured, measure
-from tests.planted.skill import Scripted, bars_of, coin_flips, memoryless_bars, seer
+from tests.planted.skill import Scripted, closes_alone, coin_flips, memoryless_bars, seer
 
 CHECK = WalkForward(draws=200)
 
@@ -173,7 +173,7 @@ def test_detection_and_clearing_are_the_planted_delays() -> None:
     for start in (300, 420, 540):  # seen one week after the peak, cleared two after the trough
         off[start - 1 + 5 : start + 19 + 10] = 1
     off[720:730] = 1  # a false alarm
-    found = measure(CHECK, Scripted(1.0 - off, regime=off), context_of(bars_of(level)))
+    found = measure(CHECK, Scripted(1.0 - off, regime=off), context_of(closes_alone(level)))
     assert found.value("detection_rate") == 0.75
     assert found.value("time_to_detection_days") == 7.0
     assert found.value("time_to_clear_days") == 14.0

@@ -14,7 +14,7 @@ from governance.policy import load_policy
 from governance.splits import anchored_folds
 from tests.planted.clustered import garch_bars
 from tests.planted.measurements import Measured, measure
-from tests.planted.skill import Scripted, bars_of, coin_flips
+from tests.planted.skill import Scripted, closes_alone, coin_flips
 
 
 def context_of(bars: Bars) -> Context:
@@ -81,7 +81,7 @@ def test_nothing_earned_or_nothing_to_slice_is_not_assessed() -> None:
     bars = garch_bars(1, 400)
     with pytest.raises(Skip, match="never vary"):
         list(WeakSpots().measure(Scripted(np.zeros(400)), context_of(bars)))
-    short = bars_of(garch_bars(1, 100).close)
+    short = closes_alone(garch_bars(1, 100).close)
     with pytest.raises(Skip, match="no slice"):
         list(WeakSpots(least_periods=60).measure(Scripted(np.ones(100)), context_of(short)))
 

@@ -15,7 +15,7 @@ from governance.splits import anchored_folds
 from governance.statistics.accounting import profit_and_loss
 from governance.statistics.out_of_sample import join_signals, out_of_sample
 from tests.planted.markets import regime_switching_bars
-from tests.planted.skill import Scripted, bars_of, memoryless_bars
+from tests.planted.skill import Scripted, closes_alone, memoryless_bars
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def test_one_good_bar_is_earned_by_the_decision_before_it(delay: int) -> None:
     close[80:] = 110.0  # the only move: from bar 79 to bar 80
     position = np.zeros(120)
     position[79 - delay] = 1.0
-    tested = out_of_sample(Scripted(position), context_of(bars_of(close), delay=delay))
+    tested = out_of_sample(Scripted(position), context_of(closes_alone(close), delay=delay))
     (row,) = np.flatnonzero(tested.gross).tolist()
     assert tested.gross[row] == pytest.approx(0.10)
     assert tested.index[row] == tested.bars.index[80 - 30]
