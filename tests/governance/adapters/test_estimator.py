@@ -44,7 +44,9 @@ def trained(bars: Bars) -> Subject:
 def test_learns_the_volatile_regime(bars: Bars, trained: Subject) -> None:
     signals = observe(trained, bars)
     assert trained.capabilities == {
-        Capability.REFIT, Capability.REGIMES, Capability.HYPER_PARAMETERS
+        Capability.REFIT,
+        Capability.REGIMES,
+        Capability.HYPER_PARAMETERS,
     }
     assert signals.stress_probability is not None
     state = labels(1, 1200)[900:]

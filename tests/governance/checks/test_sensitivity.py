@@ -120,7 +120,11 @@ def test_joint_effects_agree_with_single_ones(bars: Bars) -> None:
     # Cost acts nearly linearly and alone: its whole range is the step from one to three times.
     single = found.value("sharpe_change", factor="cost x 3")
     assert found.value("morris_effect", factor="cost") == pytest.approx(-single, rel=0.35)
-    assert [one.name for one in found.exhibits] == ["tornado", "screening"]
+    assert [one.name for one in found.exhibits] == [
+        "hyper_parameters",
+        "tornado",
+        "screening",
+    ]
     again = measure(CHECK, VolatilityThreshold(), context_of(bars))
     assert found.digests == again.digests
 
