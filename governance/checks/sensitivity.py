@@ -81,7 +81,7 @@ class Sensitivity:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="sensitivity",
-        version=2,
+        version=1,
         title="Sensitivity",
         question="Would a neighbouring validation, of another seed, a neighbouring value of a "
         "hyper-parameter, a slightly worse feed, dearer or later trading, have come to another "
