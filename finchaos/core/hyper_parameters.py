@@ -50,6 +50,26 @@ def check_names(subject: str, changed: Mapping[str, Number], known: Iterable[str
         )
 
 
+def differing(
+    subject: str, changed: Mapping[str, Number], known: Mapping[str, Number]
+) -> dict[str, Number]:
+    """Those values that differ from what a subject has.
+
+    Parameters
+    ----------
+    subject : str
+        Its name, for the message.
+    changed, known : mapping of name to number
+
+    Raises
+    ------
+    InputError
+        As :func:`check_names` does.
+    """
+    check_names(subject, changed, known)
+    return {name: value for name, value in changed.items() if value != known[name]}
+
+
 class HyperParameterFields:
     """For subjects that are dataclasses whose hyper-parameters are fields.
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from finchaos.core.bars import Bars
 from finchaos.core.documents import validate_document
 from finchaos.core.errors import DataError, InputError, SubjectFault
-from finchaos.core.hyper_parameters import Number, check_names, is_number
+from finchaos.core.hyper_parameters import Number, differing, is_number
 from finchaos.core.provenance import array_digest, digest, stream_seed
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
@@ -149,7 +149,7 @@ class Estimator:
             If there is no such hyper-parameter, or adapter or estimator refuse a value. Most
             estimators of scikit-learn refuse only when they are trained.
         """
-        check_names(self.card.name, changed, self.hyper_parameters)
+        changed = differing(self.card.name, changed, self.hyper_parameters)
         own = {name: value for name, value in changed.items() if name in _OWN_NUMBERS}
         arguments = {name: value for name, value in changed.items() if name not in own}
         settings = self.settings.model_dump()

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from finchaos.core.bars import Bars
 from finchaos.core.documents import validate_document
 from finchaos.core.errors import InputError, SubjectFault
-from finchaos.core.hyper_parameters import Number, check_names, is_number
+from finchaos.core.hyper_parameters import Number, differing, is_number
 from finchaos.core.provenance import digest, sha256
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
@@ -151,7 +151,7 @@ class Function:
         InputError
             If there is no such numeric argument.
         """
-        check_names(self.card.name, changed, self.hyper_parameters)
+        changed = differing(self.card.name, changed, self.hyper_parameters)
         return replace(self, arguments={**self.arguments, **changed})
 
     def fit(self, bars: Bars, *, seed: int) -> Function:

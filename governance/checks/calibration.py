@@ -258,12 +258,12 @@ class Calibration:
         }
         for (level, method), found in made.items():
             yield self._coverage(found, forecast, context, level, method)
-            width = found.width[found.bounded]
-            unbounded = len(forecast) - len(width)
+            bounded = int(found.bounded.sum())
+            unbounded = len(forecast) - bounded
             note = f"{unbounded} of {len(forecast)} intervals were the whole line and are left out"
             where = {"level": level, "method": method, "forecast": forecast.kind}
             yield self._said(
-                "conformal_width", width.mean() if len(width) else np.nan, context, len(width),
+                "conformal_width", found.mean_width, context, bounded,
                 where, note if unbounded else forecast.note, "every interval was the whole line",
             )  # fmt: skip
             yield self._said(

@@ -224,7 +224,7 @@ class Sensitivity:
             yield self._peak(trials, varied, base)
             for side, net in varied.net.items():
                 change = trials.ratio(net) - trials.ratio(base)
-                if np.isfinite(change):
+                if np.isfinite(change) and change != 0.0:
                     tornado[f"{varied.name}, {side}"] = change
         yield ranking(self.card.name, found, plain, trials.ratio(base), trials, self.hyper_step)
 

@@ -54,6 +54,11 @@ class Intervals:
         empty = self.alpha >= 1.0
         return np.where(empty, 0.0, self.high - self.low)
 
+    @property
+    def mean_width(self) -> float:
+        """Mean width of the bounded ones; NaN if there is none."""
+        return float(self.width[self.bounded].mean()) if self.bounded.any() else float("nan")
+
     def worst_window(self, bars: int) -> float:
         """Lowest coverage over any ``bars`` forecasts in a row; NaN if there are fewer."""
         if len(self.missed) < bars:
@@ -168,9 +173,6 @@ def conformal_exhibit(
     def finite(values: list[float]) -> tuple[float | None, ...]:
         return tuple(value if np.isfinite(value) else None for value in values)
 
-    def mean_width(found: Intervals) -> float:
-        return float(found.width[found.bounded].mean()) if found.bounded.any() else float("nan")
-
     return Exhibit(
         check=check,
         name="conformal",
@@ -183,7 +185,7 @@ def conformal_exhibit(
             Column(name=f"lowest coverage over {local_bars} bars",
                    values=finite([f.worst_window(local_bars) for _, f in rows])),
             Column(name="mean width", unit="return per bar",
-                   values=finite([mean_width(f) for _, f in rows])),
+                   values=finite([f.mean_width for _, f in rows])),
             Column(name="whole line", unit="bars",
                    values=tuple(float((~f.bounded).sum()) for _, f in rows)),
         ),

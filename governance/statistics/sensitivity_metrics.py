@@ -12,7 +12,7 @@ _ROWS: tuple[tuple[str, str, Better, str], ...] = (
      "Largest less smallest Sharpe ratio over all seeds"),
     ("training_position_change", "fraction of capital", "lower",
      "Mean absolute difference of position when training ends earlier"),
-    ("hyper_position_change", "fraction of capital", "none",
+    ("hyper_position_change", "fraction of capital", "lower",
      "Mean absolute difference of position with a neighbouring value of a hyper-parameter"),
     ("hyper_sharpe_change", "ratio p.a.", "higher",
      "Change of the Sharpe ratio with a neighbouring value of a hyper-parameter"),
