@@ -220,7 +220,8 @@ class Sensitivity:
         base = trials.earnings(plain, rows=trials.last_test)
         found = vary(trials, plain, step=self.hyper_step, budget=self.hyper_refits)
         for varied in found:
-            yield from self._steps(trials, varied, plain, base)
+            if not varied.beyond_budget:  # else said once, below
+                yield from self._steps(trials, varied, plain, base)
             yield self._peak(trials, varied, base)
             for side, net in varied.net.items():
                 change = trials.ratio(net) - trials.ratio(base)

@@ -18,6 +18,7 @@ from governance.statistics.sensitivity import Sensitivity as Trials
 
 Step = Literal["lower", "higher"]
 STEPS: tuple[Step, ...] = ("lower", "higher")
+_BEYOND = "beyond the budget"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,11 @@ class Varied:
     value: Number
     neighbours: tuple[Neighbour, ...]
     net: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def beyond_budget(self) -> bool:
+        """Whether no neighbour was tried for want of refits."""
+        return all(one.reason.startswith(_BEYOND) for one in self.neighbours)
 
 
 def neighbouring(value: Number, step: float, direction: Step) -> Number | None:
@@ -113,7 +119,7 @@ def vary(trials: Trials, plain: np.ndarray, *, step: float, budget: int) -> list
             if other is None:
                 one = Neighbour(direction, None, reason="a share of zero is zero: no step to take")
             elif used >= budget:
-                one = Neighbour(direction, other, reason=f"beyond the budget of {budget} refits")
+                one = Neighbour(direction, other, reason=f"{_BEYOND} of {budget} refits")
             else:
                 one = _neighbour(trials, plain, name, direction, other)
                 used += 1
