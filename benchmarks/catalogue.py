@@ -10,6 +10,7 @@ from benchmarks.report import Options, Report
 BENCHMARKS: Mapping[str, tuple[str, str]] = {
     "targets": ("targets", "run"),
     "sizes": ("sizes", "run"),
+    "peaks": ("peaks", "run"),
     "s4d": ("comparisons", "s4d"),
     "bootstrap": ("comparisons", "sharpe"),
     "drift": ("drift", "run"),
@@ -46,6 +47,7 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
 ABOUT: Mapping[str, tuple[str, int]] = {
     "targets": ("every target, judged", 5),
     "sizes": ("how often each test of the catalogue rejects a null that is true", 20),
+    "peaks": ("peaks of hyper-parameters found where planted, and seen where none is", 5),
     "equality": ("outputs and gradients against other packages", 2),
     "accuracy": ("errors of the scans and layers against float64, gradient checks", 2),
     "s4d": ("the S4D kernel and its filters", 1),

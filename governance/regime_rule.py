@@ -8,7 +8,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
 
-CAPABILITIES = frozenset({Capability.REFIT, Capability.REGIMES})
+CAPABILITIES = frozenset({Capability.REFIT, Capability.REGIMES, Capability.HYPER_PARAMETERS})
 
 
 def rule_card(name: str, purpose: str, limitations: tuple[str, ...], warmup_bars: int) -> ModelCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +43,8 @@ class Capability(StrEnum):
     """The subject is :class:`HasLayers`."""
     TWO_PERSON_REARM = "two_person_rearm"
     """Its streams are :class:`HasTwoPersonRearm`: no single person clears the latch."""
+    HYPER_PARAMETERS = "hyper_parameters"
+    """The subject is :class:`HasHyperParameters`."""
 
 
 @runtime_checkable
@@ -262,6 +265,25 @@ class HasLayers(Protocol):
         """Hidden states after each bar by layer, first layer first, each of shape (t, ...).
 
         Row t depends on bars up to t alone.
+        """
+        ...
+
+
+class HasHyperParameters(Protocol):
+    """A subject that can be had with other values of the numbers that its developer chose."""
+
+    @property
+    def hyper_parameters(self) -> Mapping[str, int | float]:
+        """Value by name, what decides most first; counts are ints. Training changes none."""
+        ...
+
+    def with_hyper_parameters(self, changed: Mapping[str, int | float]) -> Subject:
+        """The subject as it was before any training, but for these values; its digest differs.
+
+        Raises
+        ------
+        InputError
+            If there is no such hyper-parameter, or the subject refuses a value.
         """
         ...
 

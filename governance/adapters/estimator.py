@@ -13,6 +13,7 @@ from pydantic import Field
 from finchaos.core.bars import Bars
 from finchaos.core.documents import validate_document
 from finchaos.core.errors import DataError, InputError, SubjectFault
+from finchaos.core.hyper_parameters import Number, differing, is_number
 from finchaos.core.provenance import array_digest, digest, stream_seed
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
@@ -22,6 +23,8 @@ from governance.adapters import Declared
 Label = Literal["high_volatility", "fall", "volatility", "return"]
 CLASSES: tuple[Label, ...] = ("high_volatility", "fall")
 MIN_TRAINING_ROWS = 50
+_OWN_NUMBERS = ("stress_quantile", "horizon_bars")
+_NOT_OF_THE_MODEL = ("random_state", "n_jobs", "verbose")
 # Rows predicted at a time, always padded to this many: linear algebra libraries round a row
 # differently in products of different sizes, and a signal must not depend on later rows.
 _BLOCK_ROWS = 256
@@ -77,7 +80,7 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
         feature_names=schema.names,
         backend=said.estimator.split(":")[0],
     )
-    capabilities = {Capability.REFIT}
+    capabilities = {Capability.REFIT, Capability.HYPER_PARAMETERS}
     if said.label == "high_volatility":
         capabilities.add(Capability.REGIMES)
     return Estimator(said, schema, card, frozenset(capabilities))
@@ -121,6 +124,40 @@ class Estimator:
             }
         )
 
+    @property
+    def hyper_parameters(self) -> dict[str, Number]:
+        """Numeric arguments given, then the adapter's own numbers, then the estimator's defaults.
+
+        What says how it is computed and not what (``random_state``, ``n_jobs``, ``verbose``) is
+        left out.
+        """
+        own = {name: getattr(self.settings, name) for name in _OWN_NUMBERS}
+        defaults = _make(self.settings).get_params(deep=False)
+        known = {**self.settings.arguments, **own, **defaults, **self.settings.arguments}
+        return {
+            name: value
+            for name, value in known.items()
+            if is_number(value) and name not in _NOT_OF_THE_MODEL
+        }
+
+    def with_hyper_parameters(self, changed: Mapping[str, Number]) -> Estimator:
+        """The untrained subject with these values.
+
+        Raises
+        ------
+        InputError
+            If there is no such hyper-parameter, or adapter or estimator refuse a value. Most
+            estimators of scikit-learn refuse only when they are trained.
+        """
+        changed = differing(self.card.name, changed, self.hyper_parameters)
+        own = {name: value for name, value in changed.items() if name in _OWN_NUMBERS}
+        arguments = {name: value for name, value in changed.items() if name not in own}
+        settings = self.settings.model_dump()
+        settings.update(own, arguments={**self.settings.arguments, **arguments})
+        said = validate_document(settings, EstimatorParams, "the estimator adapter")
+        _make(said)
+        return replace(self, settings=said, fitted=None)
+
     def fit(self, bars: Bars, *, seed: int) -> Estimator:
         """A new subject trained on ``bars`` alone.
 
@@ -128,6 +165,8 @@ class Estimator:
         ------
         DataError
             If too few labelled rows remain or their labels are all the same.
+        InputError
+            If the estimator refuses an argument or the rows.
         """
         first, last = self.schema.lookback, len(bars) - self.settings.horizon_bars
         if last - first < MIN_TRAINING_ROWS:
@@ -149,7 +188,14 @@ class Estimator:
         if np.ptp(labels.astype(float)) == 0.0:
             raise DataError(f"all labels of {self.card.name} are the same in training")
         pipeline = _pipeline(_make(self.settings), seed)
-        pipeline.fit(rows, labels)
+        try:
+            pipeline.fit(rows, labels)
+        except (TypeError, ValueError) as error:  # what scikit-learn raises for bad arguments
+            raise InputError(
+                f"{self.settings.estimator} refuses to be trained",
+                got=f"{type(error).__name__}: {error}",
+                remedy="check its arguments",
+            ) from error
         fitted = Fitted(pipeline, high, "")
         answers = {
             "answers": _predict(fitted, rows, classes=self.settings.label in CLASSES),

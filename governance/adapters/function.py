@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Self
@@ -18,6 +19,7 @@ from pydantic import Field, model_validator
 from finchaos.core.bars import Bars
 from finchaos.core.documents import validate_document
 from finchaos.core.errors import InputError, SubjectFault
+from finchaos.core.hyper_parameters import Number, differing, is_number
 from finchaos.core.provenance import digest, sha256
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard, Subject
@@ -93,12 +95,15 @@ def build(params: Mapping[str, Any], *, seed: int) -> Subject:
         raise InputError(
             f"{attribute} of {place} cannot be called", expected="a callable", got=repr(found)[:80]
         )
+    capabilities = {Capability.REGIMES} if said.regimes else set()
+    if _numbers(found, said.arguments):
+        capabilities.add(Capability.HYPER_PARAMETERS)
     return Function(
         call=found,
         arguments=dict(said.arguments),
         source_digest=_source_digest(module, found, place),
         card=said.model_card(attribute.rsplit(".", 1)[-1], backend="Python callable"),
-        capabilities=frozenset({Capability.REGIMES} if said.regimes else ()),
+        capabilities=frozenset(capabilities),
         attribute=attribute,
     )
 
@@ -132,6 +137,22 @@ class Function:
                 "card": self.card.as_json(),
             }
         )
+
+    @property
+    def hyper_parameters(self) -> dict[str, Number]:
+        """Numeric arguments: those given first, then defaults of the callable's signature."""
+        return _numbers(self.call, self.arguments)
+
+    def with_hyper_parameters(self, changed: Mapping[str, Number]) -> Function:
+        """The same callable with these arguments.
+
+        Raises
+        ------
+        InputError
+            If there is no such numeric argument.
+        """
+        changed = differing(self.card.name, changed, self.hyper_parameters)
+        return replace(self, arguments={**self.arguments, **changed})
 
     def fit(self, bars: Bars, *, seed: int) -> Function:
         """Itself: a callable has nothing that could be trained from here."""
@@ -169,6 +190,22 @@ class Function:
             )
         present = [name for name in ("position", *_OPTIONAL_COLUMNS) if name in answer.columns]
         return {name: np.array(answer[name], dtype=np.float64) for name in present}
+
+
+def _numbers(call: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Number]:
+    """Numbers among the arguments, then among the defaults of what can be given by name."""
+    try:
+        signature = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # a few callables written in C say nothing of themselves
+        signature = {}.values()
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    defaults = {
+        one.name: one.default
+        for one in signature
+        if one.kind in named and one.name not in arguments
+    }
+    known = {**arguments, **defaults}
+    return {name: value for name, value in known.items() if is_number(value)}
 
 
 def _from_name(name: str) -> ModuleType:

@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import DataError, InputError
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -20,7 +21,7 @@ _LEAST = 250
 
 
 @dataclass(frozen=True)
-class GarchThreshold:
+class GarchThreshold(HyperParameterFields):
     """Flat while the variance expected of the next bar exceeds a quantile of training.
 
     GARCH(1,1) with a constant mean and Gaussian errors, fitted by the package ``arch``.
@@ -52,6 +53,7 @@ class GarchThreshold:
         warmup_bars=21,
     )
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+    hyper_fields: ClassVar[tuple[str, ...]] = ("quantile",)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.quantile < 1.0:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from finchaos.core.bars import Bars
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import array_digest, digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -17,7 +18,7 @@ from governance.regime_rule import CAPABILITIES, in_unless_stressed, log_returns
 
 
 @dataclass(frozen=True, eq=False)
-class HiddenMarkov:
+class HiddenMarkov(HyperParameterFields):
     """In the market unless the filtered probability of the volatile state is a half or more.
 
     Parameters
@@ -42,6 +43,7 @@ class HiddenMarkov:
         warmup_bars=21,
     )
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+    hyper_fields: ClassVar[tuple[str, ...]] = ("starts",)
 
     @property
     def digest(self) -> str:

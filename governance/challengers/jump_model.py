@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import DataError, InputError
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import array_digest, digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -22,7 +23,7 @@ _FLOOR = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class JumpModel:
+class JumpModel(HyperParameterFields):
     """In the market unless the cheapest path online ends in the state of higher volatility.
 
     Features are the downside deviation with a half-life of 10 bars, as a logarithm, and Sortino
@@ -57,6 +58,7 @@ class JumpModel:
         warmup_bars=_WARMUP,
     )
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+    hyper_fields: ClassVar[tuple[str, ...]] = ("penalty", "starts")
 
     def __post_init__(self) -> None:
         if not 0.0 < self.penalty < np.inf or self.starts < 1:

@@ -9,6 +9,7 @@ import numpy as np
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import digest
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -16,7 +17,7 @@ from governance.regime_rule import CAPABILITIES, in_unless_stressed, log_returns
 
 
 @dataclass(frozen=True)
-class LastRegime:
+class LastRegime(HyperParameterFields):
     """Flat after a bar whose move was large for training, in after any other.
 
     Parameters
@@ -37,6 +38,7 @@ class LastRegime:
         warmup_bars=1,
     )
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+    hyper_fields: ClassVar[tuple[str, ...]] = ("quantile",)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.quantile < 1.0:

@@ -9,6 +9,7 @@ import numpy as np
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import digest, random_stream
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, ModelCard
@@ -16,7 +17,7 @@ from governance.regime_rule import CAPABILITIES, in_unless_stressed, rule_card
 
 
 @dataclass(frozen=True)
-class RandomEntry:
+class RandomEntry(HyperParameterFields):
     """Spells of geometric length, in and out in turn, whatever the market does.
 
     Parameters
@@ -39,6 +40,7 @@ class RandomEntry:
         warmup_bars=0,
     )
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+    hyper_fields: ClassVar[tuple[str, ...]] = ("in_bars", "out_bars")
 
     def __post_init__(self) -> None:
         if not (1.0 <= self.in_bars < np.inf and 1.0 <= self.out_bars < np.inf):

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
 from finchaos.core.bars import Bar, Bars
 from finchaos.core.errors import DataError, InputError
+from finchaos.core.hyper_parameters import HyperParameterFields
 from finchaos.core.provenance import digest
 from finchaos.core.signals import Signal, Signals
 from finchaos.core.subject import Capability, ModelCard
 
+_CAPABILITIES = frozenset(
+    {
+        Capability.REFIT,
+        Capability.REGIMES,
+        Capability.STREAMING,
+        Capability.HYPER_PARAMETERS,
+    }
+)
+
 
 @dataclass(frozen=True)
-class VolatilityThreshold:
+class VolatilityThreshold(HyperParameterFields):
     """Flat while realised volatility exceeds a quantile of its own training history.
 
     Parameters
@@ -36,10 +47,9 @@ class VolatilityThreshold:
     window_bars: int = 21
     quantile: float = 0.80
     threshold: float | None = None
-    capabilities: frozenset[Capability] = field(
-        default=frozenset({Capability.REFIT, Capability.REGIMES, Capability.STREAMING}),
-        init=False,
-    )
+    capabilities: frozenset[Capability] = field(default=_CAPABILITIES, init=False)
+
+    hyper_fields: ClassVar[tuple[str, ...]] = ("quantile", "window_bars")
 
     def __post_init__(self) -> None:
         if self.window_bars < 2 or not 0.0 < self.quantile < 1.0:

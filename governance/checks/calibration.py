@@ -12,8 +12,17 @@ import numpy as np
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip, measured, not_measured
-from governance.record import CheckCard, Column, Evidence, Exhibit, Hypothesis, MetricSpec
+from governance.record import (
+    CheckCard,
+    Column,
+    Evidence,
+    Exhibit,
+    Hypothesis,
+    MetricSpec,
+    Residual,
+)
 from governance.statistics.calibration import berkowitz_ratio
+from governance.statistics.conformal import Intervals, conformal_exhibit, error_bound, intervals
 from governance.statistics.forecast_dependence import (
     Influence,
     influence,
@@ -29,6 +38,7 @@ from governance.statistics.serial_dependence import ljung_box
 from governance.statistics.storms import Storms, storms_exhibit, storms_of
 
 _BINS, _LAGS = 20, 10
+_LOCAL_BARS = 250
 
 
 _OF_STORMS = (
@@ -59,12 +69,15 @@ class Calibration:
         Of realised volatility in training, above which bars are a storm.
     draws : int
         Of simulated nulls and resampled histories.
+    adaptation : float
+        Step gamma of adaptive conformal intervals, a bar.
     """
 
     intervals: tuple[float, ...] = (0.5, 0.8, 0.95)
     horizon: int = 21
     storm_quantile: float = 0.75
     draws: int = 499
+    adaptation: float = 0.005
 
     card: ClassVar[CheckCard] = CheckCard(
         name="calibration",
@@ -82,7 +95,12 @@ class Calibration:
         "with the dependence of blocks of bars, laws' own error included; independence by "
         "Berkowitz's ratio and Ljung and Box's statistic of ranks and of their squared distance "
         "from the middle, against simulated forecasts that are right. Intervals are split-"
-        "conformal: quantiles of training with the finite-sample correction. The stress "
+        "conformal: quantiles of training with the finite-sample correction. Beside them stand "
+        "adaptive ones, which ask for alpha_t errors instead of alpha, alpha_t rising by gamma "
+        "(alpha - error) after every bar: their mean error comes within (max(alpha, 1 - alpha) + "
+        "gamma) / (gamma n) of alpha whatever the market does. Adaptive coverage therefore says "
+        "nothing for the forecast; what it had to pay in width beside split intervals, and how "
+        "low split coverage falls over 250 bars, does. The stress "
         "probability is scored against storms: the next bars' realised volatility above its "
         "training quantile.",
         limitations=(
@@ -90,7 +108,10 @@ class Calibration:
             "A stress probability need not be the probability of this storm: discrimination says "
             "more of it than reliability",
             "Storms of neighbouring bars overlap; intervals resample blocks for that",
-            "Conformal coverage is promised for exchangeable returns, which markets are not",
+            "Split-conformal coverage is promised for exchangeable returns, which markets are not; "
+            "adaptive coverage is promised on average over time, not in any one stretch",
+            "Adaptive intervals may be the whole line after errors in a row; the mean width leaves "
+            "those out and their number stands beside it",
         ),
         references=(
             "Diebold, Gunther & Tay (1998), International Economic Review 39(4)",
@@ -98,6 +119,7 @@ class Calibration:
             "Murphy (1973); Stephenson, Coelho & Jolliffe (2008): decomposition of the Brier score",
             "Yates (1982), External correspondence: decompositions of the mean probability score",
             "Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World",
+            "Gibbs & Candes (2021), Adaptive conformal inference under distribution shift, NeurIPS",
         ),
         metrics=(
             MetricSpec(name="uniformity_distance", unit="probability", better="lower",
@@ -109,6 +131,12 @@ class Calibration:
             MetricSpec(name="interval_coverage", unit="fraction of bars", better="near",
                        meaning="Share of next returns within the interval"),
             _p("interval_probability", "Of coverage this far off, errors following each other"),
+            MetricSpec(name="conformal_coverage", unit="fraction of bars", better="near",
+                       meaning="Share of next returns within a split or adaptive interval"),
+            MetricSpec(name="conformal_width", unit="return per bar", better="lower",
+                       meaning="Mean width of the intervals that have ends"),
+            MetricSpec(name="conformal_worst_window", unit="fraction of bars", better="higher",
+                       meaning="Lowest coverage over any 250 bars in a row"),
             MetricSpec(name="variance_ratio", unit="ratio", better="near",
                        meaning="Mean squared error over forecast variance, of a given forecast"),
             _p("adjusted_probability", "Smallest of a family of tests after Holm's adjustment"),
@@ -133,11 +161,14 @@ class Calibration:
             not (shares and 0.0 < self.storm_quantile < 1.0)
             or self.draws < 99
             or not 2 <= self.horizon <= 260
+            or not 0.0 < self.adaptation < 1.0
         ):
             raise InputError(
                 "calibration cannot use these parameters",
-                expected="shares between 0 and 1, draws >= 99, a horizon of 2 to 260 bars",
-                got=f"{self.intervals}, {self.storm_quantile}, {self.draws}, {self.horizon}",
+                expected="shares between 0 and 1, draws >= 99, a horizon of 2 to 260 bars, an "
+                "adaptation between 0 and 1",
+                got=f"{self.intervals}, {self.storm_quantile}, {self.draws}, {self.horizon}, "
+                f"{self.adaptation}",
             )
 
     def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
@@ -151,6 +182,7 @@ class Calibration:
         else:
             yield from self._ranks(forecast, influence(forecast), context)
             yield from self._scale(forecast, context)
+            yield from self._conformal(forecast, context)
             yield self._exhibit(forecast)
         yield from self._storms(subject, context)
 
@@ -215,6 +247,65 @@ class Calibration:
             )
             name = "interval_probability"
             yield measured(self, name, probability, n=n, window=window, level=level, forecast=kind)
+
+    def _conformal(
+        self, forecast: DensityForecast, context: Context
+    ) -> Iterator[Evidence | Exhibit]:
+        made = {
+            (f"{share:g}", method): intervals(forecast, share, gamma)
+            for share in self.intervals
+            for method, gamma in (("split", 0.0), ("adaptive", self.adaptation))
+        }
+        for (level, method), found in made.items():
+            yield self._coverage(found, forecast, context, level, method)
+            bounded = int(found.bounded.sum())
+            unbounded = len(forecast) - bounded
+            note = f"{unbounded} of {len(forecast)} intervals were the whole line and are left out"
+            where = {"level": level, "method": method, "forecast": forecast.kind}
+            yield self._said(
+                "conformal_width", found.mean_width, context, bounded,
+                where, note if unbounded else forecast.note, "every interval was the whole line",
+            )  # fmt: skip
+            yield self._said(
+                "conformal_worst_window", found.worst_window(_LOCAL_BARS), context, len(forecast),
+                where, forecast.note, f"fewer than {_LOCAL_BARS} forecasts",
+            )  # fmt: skip
+        yield conformal_exhibit(self.card.name, made, _LOCAL_BARS, self.adaptation)
+
+    def _coverage(
+        self, found: Intervals, forecast: DensityForecast, context: Context, level: str, method: str
+    ) -> Evidence:
+        inside, n = (~found.missed).astype(np.float64), len(forecast)
+        drawn = Bootstrap(block_length(inside), self.draws).intervals(
+            {"coverage": lambda columns: columns["inside"].mean(axis=-1)},
+            {"inside": inside},
+            context.rng(f"calibration:conformal:{method}:{level}"),
+        )["coverage"]
+        alpha = 1.0 - float(level)
+        residual = Residual(
+            what="mean error less alpha, within the bound of adaptive conformal inference",
+            value=float(found.missed.mean()) - alpha,
+            tolerance=error_bound(n, alpha, self.adaptation),
+        )
+        return measured(
+            self, "conformal_coverage", float(inside.mean()), n=n,
+            window=context.out_of_sample_window,
+            interval=drawn or exact_interval(int(inside.sum()), n),
+            self_check=residual if method == "adaptive" else None, note=forecast.note,
+            level=level, method=method, forecast=forecast.kind,
+        )  # fmt: skip
+
+    def _said(
+        self, metric: str, value: float, context: Context, n: int, where: dict[str, str],
+        note: str, undefined: str,
+    ) -> Evidence:  # fmt: skip
+        window = context.out_of_sample_window
+        if np.isnan(value):
+            return not_measured(self, metric, undefined, window=window, errored=False, **where)
+        return measured(
+            self, metric, float(value), n=n, window=window, interval=None, self_check=None,
+            unit="", note=note, **where,
+        )  # fmt: skip
 
     def _scale(self, forecast: DensityForecast, context: Context) -> Iterator[Evidence]:
         window = context.out_of_sample_window

@@ -1,29 +1,38 @@
-"""Check: how much hangs on seed, feed, cost, delay and beginning, one at a time and together."""
+"""Check: how much hangs on seed, hyper-parameters, feed, cost, delay and beginning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from finchaos.core.errors import FinchaosError, InputError, MissingDependencyError
 from finchaos.core.subject import Capability, Subject
 from governance.check import Context, Skip, measured, not_measured
-from governance.record import CheckCard, Column, Evidence, Exhibit, Interval, MetricSpec
-from governance.statistics.screening import LEVELS, Screening, morris_screening
+from governance.record import CheckCard, Evidence, Exhibit, Interval
+from governance.statistics.hyper_parameters import Varied, not_varied, peak, ranking, vary
+from governance.statistics.joint_sensitivity import FACTORS, Together
+from governance.statistics.screening import LEVELS
 from governance.statistics.sensitivity import Sensitivity as Trials
 from governance.statistics.sensitivity import paired_interval
+from governance.statistics.sensitivity_exhibits import (
+    screening_exhibit,
+    tornado_exhibit,
+    variance_exhibit,
+)
+from governance.statistics.sensitivity_metrics import METRICS
 
-_FACTORS = ("cost", "delay", "noise", "start")
+_HYPER = ("hyper_position_change", "hyper_sharpe_change", "hyper_peak")
+_UNVARIED = "returns that do not vary have no Sharpe ratio"
 _DELAYS = 2
 _LEAST_BASE = 0.1
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Refits, disturbed feeds, dearer and later trading; then several at once by Morris.
+    """Refits, other hyper-parameters, disturbed feeds, dearer and later trading; then jointly.
 
     Parameters
     ----------
@@ -33,6 +42,11 @@ class Sensitivity:
         Longest training window that is trained on again.
     training_shift : int
         Bars cut off the end of the training window in one more refit.
+    hyper_refits : int
+        Models trained with another value of one hyper-parameter, two for each, in the subject's
+        order of weight; 0 to leave them out.
+    hyper_step : float
+        Relative step to that value; whole numbers move by one at least.
     noise_bps : float
         Standard deviation of noise on prices.
     faults : int
@@ -41,8 +55,12 @@ class Sensitivity:
         Bars over which a faulty bar is followed.
     start_bars : int
         Bars by which history may begin later.
+    method : {"morris", "sobol"}
+        Of moving several factors together: elementary effects, or shares of variance.
     trajectories : int
-        Of the joint screening.
+        Of Morris' design.
+    base_points : int
+        Of Saltelli's design, a power of two.
     draws : int
         Resampled histories of an interval.
     """
@@ -50,69 +68,62 @@ class Sensitivity:
     seeds: int = 3
     refit_bars: int = 5000
     training_shift: int = 21
+    hyper_refits: int = 8
+    hyper_step: float = 0.2
     noise_bps: float = 5.0
     faults: int = 6
     horizon: int = 21
     start_bars: int = 60
+    method: Literal["morris", "sobol"] = "morris"
     trajectories: int = 10
+    base_points: int = 256
     draws: int = 1000
 
     card: ClassVar[CheckCard] = CheckCard(
         name="sensitivity",
         version=1,
         title="Sensitivity",
-        question="Would a neighbouring validation, of another seed, a slightly worse feed, dearer "
-        "or later trading, have come to another result?",
+        question="Would a neighbouring validation, of another seed, a neighbouring value of a "
+        "hyper-parameter, a slightly worse feed, dearer or later trading, have come to another "
+        "result?",
         pillar="conceptual_soundness",
         method="One at a time: the candidate is trained again under other seeds and on a window "
-        "that ends earlier, and positions over its own test are compared; bars of that "
+        "that ends earlier, and positions over its own test are compared; so it is with each "
+        "hyper-parameter a step lower and higher, and a value that both neighbours are worse than "
+        "sits on a peak: it may have been tuned to these bars; bars of that "
         "test are left out or delivered twice; prices are disturbed; costs are doubled and "
         "trebled and trades delayed. Changes of the Sharpe ratio are paired, with intervals by "
         "stationary block bootstrap. Together: cost, delay, noise and the beginning of history are "
-        "moved on a grid by Morris' design (SALib); the mean absolute effect of a factor over its "
-        "range and the spread of its effects are given.",
+        "moved on a grid (SALib): by Morris' design, for the mean absolute effect of a factor "
+        "over its range and the spread of its effects, or, if method is sobol, by Saltelli's, for "
+        "first-order and total shares of the Sharpe ratio's variance, every level as likely.",
         limitations=(
-            "Hyper-parameters are not varied: the protocol has no door to them; name variants as "
-            "challengers, or see the trial register in overfitting",
+            "Only the hyper-parameters that the subject names, one at a time, as many as "
+            "hyper_refits allows; values that the model refuses are recorded as refused",
+            "Tuning that pays over the whole neighbourhood of a value is not seen: for that, the "
+            "trial register in overfitting",
             "Refits are of the last fold alone, and of its newest refit_bars bars",
             "Few seeds show that results vary, not how they are distributed",
             "Noise is independent from bar to bar and moves a bar's prices together",
-            "Elementary effects rank factors on the ranges tried, and share out no variance",
+            "Elementary effects rank factors on the ranges tried, and share out no variance; "
+            "shares of variance are of those ranges too, and of nothing if the Sharpe ratio is "
+            "unsure by more than all of it varies",
         ),
         references=(
             "Morris (1991), Factorial sampling plans for preliminary computational experiments, "
             "Technometrics 33",
             "Campolongo, Cariboni & Saltelli (2007), An effective screening design for "
             "sensitivity analysis of large models, Environmental Modelling & Software 22",
+            "Sobol' (2001), Global sensitivity indices for nonlinear mathematical models, "
+            "Mathematics and Computers in Simulation 55",
+            "Saltelli et al. (2010), Variance based sensitivity analysis of model output, "
+            "Computer Physics Communications 181",
             "Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks, "
             "MLSys",
         ),
         requires=("model",),
-        metrics=(
-            MetricSpec(name="seed_position_change", unit="fraction of capital", better="lower",
-                       meaning="Mean absolute difference of position from the run's seed, the "
-                       "largest over other seeds"),
-            MetricSpec(name="seed_sharpe_spread", unit="ratio p.a.", better="lower",
-                       meaning="Largest less smallest Sharpe ratio over all seeds"),
-            MetricSpec(name="training_position_change", unit="fraction of capital",
-                       better="lower",
-                       meaning="Mean absolute difference of position when training ends earlier"),
-            MetricSpec(name="noise_position_change", unit="fraction of capital", better="lower",
-                       meaning="Mean absolute difference of position under noise on prices"),
-            MetricSpec(name="fault_position_change", unit="fraction of capital", better="lower",
-                       meaning="Mean absolute difference of position after a bar that did not "
-                       "come, or came twice"),
-            MetricSpec(name="sharpe_change", unit="ratio p.a.", better="higher",
-                       meaning="Change of the Sharpe ratio by one factor"),
-            MetricSpec(name="sharpe_retained", unit="fraction", better="higher",
-                       meaning="Sharpe ratio under a factor over that without"),
-            MetricSpec(name="morris_effect", unit="ratio p.a.", better="lower",
-                       meaning="Mean absolute effect of a factor's whole range on the Sharpe "
-                       "ratio, the others anywhere"),
-            MetricSpec(name="morris_spread", unit="ratio p.a.", better="none",
-                       meaning="Standard deviation of those effects: interaction and curvature"),
-        ),
-    )  # fmt: skip
+        metrics=METRICS,
+    )
 
     def __post_init__(self) -> None:
         counts = (self.refit_bars, self.training_shift, self.faults, self.horizon, self.start_bars)
@@ -128,6 +139,19 @@ class Sensitivity:
                 expected="4 trajectories or more, 100 to 100000 draws",
                 got=f"{self.trajectories}, {self.draws}",
             )
+        points = self.base_points
+        if not 0 <= self.hyper_refits <= 1000 or not 0.0 < self.hyper_step < 1.0:
+            raise InputError(
+                "sensitivity cannot vary hyper-parameters so",
+                expected="0 to 1000 refits, a step between 0 and 1",
+                got=f"{self.hyper_refits}, {self.hyper_step}",
+            )
+        if self.method not in ("morris", "sobol") or points < 8 or points & (points - 1):
+            raise InputError(
+                "sensitivity cannot move factors together so",
+                expected="method morris or sobol, base_points a power of two from 8",
+                got=f"{self.method}, {points}",
+            )
 
     def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
         """Yield refits, faults, costs and delays, a tornado, and the joint screening."""
@@ -137,11 +161,14 @@ class Sensitivity:
             raise Skip(f"{len(base)} bars of tests are too few")
         tornado: dict[str, float] = {}
         yield from self._refits(trials, tornado)
+        yield from self._hyper_parameters(trials, tornado)
         yield from self._faults(trials)
-        yield from self._one_at_a_time(trials, base, tornado)
+        together = Together(trials, self.noise_bps, self.start_bars)
+        yield from self._one_at_a_time(together, base, tornado)
         if tornado:
-            yield _tornado(self.card.name, tornado)
-        yield from self._jointly(trials, base)
+            yield tornado_exhibit(self.card.name, tornado)
+        joint = self._screening if self.method == "morris" else self._variance
+        yield from joint(together)
 
     def _refits(self, trials: Trials, tornado: dict[str, float]) -> Iterator[Evidence]:
         window = trials.context.test_window(trials.context.last_fold)
@@ -172,10 +199,85 @@ class Sensitivity:
             tornado["seed, worst"] = float(ratios[1:].min() - ratios[0])
             tornado["seed, best"] = float(ratios[1:].max() - ratios[0])
         else:
-            reason = "returns that do not vary have no Sharpe ratio"
-            yield not_measured(self, metrics[1], reason, window=window)
+            yield not_measured(self, metrics[1], _UNVARIED, window=window)
         change = float(np.abs(shifted - plain).mean())
         yield measured(self, metrics[2], change, n=len(plain), window=window)
+
+    def _hyper_parameters(
+        self, trials: Trials, tornado: dict[str, float]
+    ) -> Iterator[Evidence | Exhibit]:
+        window = trials.context.test_window(trials.context.last_fold)
+        reason = not_varied(trials, self.hyper_refits)
+        if not reason:
+            try:
+                plain = trials.refitted(trials.context.seed)
+            except FinchaosError as error:
+                reason = f"training again failed: {error}"
+        if reason:
+            for metric in _HYPER:
+                yield not_measured(self, metric, reason, window=window)
+            return
+        base = trials.earnings(plain, rows=trials.last_test)
+        found = vary(trials, plain, step=self.hyper_step, budget=self.hyper_refits)
+        for varied in found:
+            if not varied.beyond_budget:  # else said once, below
+                yield from self._steps(trials, varied, plain, base)
+            yield self._peak(trials, varied, base)
+            for side, net in varied.net.items():
+                change = trials.ratio(net) - trials.ratio(base)
+                if np.isfinite(change) and change != 0.0:
+                    tornado[f"{varied.name}, {side}"] = change
+        yield ranking(self.card.name, found, plain, trials.ratio(base), trials, self.hyper_step)
+
+    def _steps(
+        self, trials: Trials, varied: Varied, plain: np.ndarray, base: np.ndarray
+    ) -> Iterator[Evidence]:
+        window, name = trials.context.test_window(trials.context.last_fold), varied.name
+        for one in varied.neighbours:
+            if one.position is None:
+                for metric in _HYPER[:2]:
+                    yield not_measured(
+                        self, metric, one.reason, window=window, errored=one.errored,
+                        parameter=name, step=one.step,
+                    )  # fmt: skip
+                continue
+            note, net = f"{varied.value:g} to {one.value:g}", varied.net[one.step]
+            yield measured(
+                self, _HYPER[0], float(np.abs(one.position - plain).mean()), n=len(plain),
+                window=window, note=note, parameter=name, step=one.step,
+            )  # fmt: skip
+            change = trials.ratio(net) - trials.ratio(base)
+            if not np.isfinite(change):
+                yield not_measured(
+                    self, _HYPER[1], _UNVARIED, window=window, parameter=name, step=one.step
+                )
+                continue
+            interval = paired_interval(
+                net, base, trials.bars.bars_per_year, draws=self.draws,
+                rng=trials.context.rng(f"sensitivity:{name}:{one.step}"),
+            )  # fmt: skip
+            yield measured(
+                self, _HYPER[1], change, n=len(net), window=window, interval=interval, note=note,
+                parameter=name, step=one.step,
+            )  # fmt: skip
+
+    def _peak(self, trials: Trials, varied: Varied, base: np.ndarray) -> Evidence:
+        window, name = trials.context.test_window(trials.context.last_fold), varied.name
+        reason = "; ".join(
+            f"{one.step}: {one.reason}" for one in varied.neighbours if one.position is None
+        )
+        if not reason:
+            value, interval = peak(
+                varied, base, trials.bars.bars_per_year, draws=self.draws,
+                rng=trials.context.rng(f"sensitivity:{name}"),
+            )  # fmt: skip
+            if np.isfinite(value):
+                return measured(
+                    self, _HYPER[2], value, n=len(base), window=window, interval=interval,
+                    parameter=name,
+                )  # fmt: skip
+            reason = _UNVARIED
+        return not_measured(self, _HYPER[2], reason, window=window, parameter=name)
 
     def _faults(self, trials: Trials) -> Iterator[Evidence]:
         fold = trials.context.last_fold
@@ -203,11 +305,12 @@ class Sensitivity:
             )  # fmt: skip
 
     def _one_at_a_time(
-        self, trials: Trials, base: np.ndarray, tornado: dict[str, float]
+        self, together: Together, base: np.ndarray, tornado: dict[str, float]
     ) -> Iterator[Evidence]:
+        trials = together.trials
         window = trials.context.out_of_sample_window
         noisy = trials.positions(noise_bps=self.noise_bps)
-        late = trials.positions(offset=self._offset(trials, LEVELS - 1))
+        late = trials.positions(offset=together.offset(LEVELS - 1))
         moved = float(np.abs(noisy - base).mean())
         yield measured(self, "noise_position_change", moved, n=len(base), window=window)
         cases = {
@@ -225,9 +328,8 @@ class Sensitivity:
         for name, net in cases.items():
             changed = trials.ratio(net)
             if not np.isfinite([ratio, changed]).all():
-                reason = "returns that do not vary have no Sharpe ratio"
                 for metric in ("sharpe_change", "sharpe_retained"):
-                    yield not_measured(self, metric, reason, window=window, factor=name)
+                    yield not_measured(self, metric, _UNVARIED, window=window, factor=name)
                 continue
             tornado[name] = changed - ratio
             interval = paired_interval(
@@ -250,76 +352,47 @@ class Sensitivity:
                     factor=name,
                 )  # fmt: skip
 
-    def _offset(self, trials: Trials, step: int) -> int:
-        """Bars cut off the beginning; never so many that a model is still warming up."""
-        room = trials.tests.start - trials.subject.card.warmup_bars
-        return max(min(self.start_bars, room), 0) * step // (LEVELS - 1)
-
-    def _jointly(self, trials: Trials, base: np.ndarray) -> Iterator[Evidence | Exhibit]:
-        window = trials.context.out_of_sample_window
-
-        def answer(levels: tuple[int, ...]) -> float:
-            cost, delay, noise, start = levels
-            position = trials.positions(
-                noise_bps=2.0 * self.noise_bps * noise / (LEVELS - 1),
-                offset=self._offset(trials, start),
-            )
-            scale = 1.0 + 2.0 * cost / (LEVELS - 1)
-            return trials.ratio(trials.earnings(position, cost=scale, delay=delay, skip=LEVELS - 1))
-
-        seed = int(trials.context.rng("sensitivity:morris").integers(2**31))
+    def _screening(self, together: Together) -> Iterator[Evidence | Exhibit]:
+        window = together.trials.context.out_of_sample_window
         try:
-            found = morris_screening(_FACTORS, answer, trajectories=self.trajectories, seed=seed)
+            found = together.screened(self.trajectories)
         except (MissingDependencyError, InputError) as error:
             for metric in ("morris_effect", "morris_spread"):
                 yield not_measured(self, metric, str(error), window=window)
             return
-        for number, name in enumerate(_FACTORS):
-            effect, error_of = float(found.effect[number]), float(found.error[number])
-            interval = Interval(
-                low=effect - error_of, high=effect + error_of, level=0.95,
-                method="normal, over resampled trajectories",
-            )  # fmt: skip
+        how = "normal, over resampled trajectories"
+        for number, name in enumerate(FACTORS):
+            interval = _around(found.effect[number], found.error[number], how)
             yield measured(
-                self, "morris_effect", effect, n=found.asked, window=window,
-                interval=interval if error_of > 0.0 else None, factor=name,
+                self, "morris_effect", float(found.effect[number]), n=found.asked, window=window,
+                interval=interval, factor=name,
             )  # fmt: skip
             spread = float(found.spread[number])
             yield measured(self, "morris_spread", spread, n=found.asked, window=window, factor=name)
-        yield self._screening(found)
+        yield screening_exhibit(self.card.name, together, found)
 
-    def _screening(self, found: Screening) -> Exhibit:
-        ranges = {
-            "cost": "1 to 3 times the plan's",
-            "delay": f"0 to {LEVELS - 1} bars more",
-            "noise": f"0 to {2 * self.noise_bps:g} bps",
-            "start": f"0 to {self.start_bars} bars later",
-        }
-        return Exhibit(
-            check=self.card.name,
-            name="screening",
-            title="Effect of several factors on the Sharpe ratio, moved together",
-            kind="table",
-            columns=(
-                Column(name="factor", values=_FACTORS),
-                Column(name="range", values=tuple(ranges[name] for name in _FACTORS)),
-                Column(name="mean absolute effect", values=tuple(found.effect.tolist())),
-                Column(name="spread of effects", values=tuple(found.spread.tolist())),
-            ),
-            note=f"Morris' design, {found.asked} different points on a grid of {LEVELS} levels.",
-        )
+    def _variance(self, together: Together) -> Iterator[Evidence | Exhibit]:
+        window = together.trials.context.out_of_sample_window
+        try:
+            found = together.shared(self.base_points)
+        except (MissingDependencyError, InputError) as error:
+            for metric in ("sobol_first", "sobol_total"):
+                yield not_measured(self, metric, str(error), window=window)
+            return
+        for metric, values, errors in (
+            ("sobol_first", found.first, found.first_error),
+            ("sobol_total", found.total, found.total_error),
+        ):
+            for number, name in enumerate(FACTORS):
+                interval = _around(values[number], errors[number], "normal, over resampled points")
+                yield measured(
+                    self, metric, float(values[number]), n=found.asked, window=window,
+                    interval=interval, factor=name,
+                )  # fmt: skip
+        yield variance_exhibit(self.card.name, together, found)
 
 
-def _tornado(check: str, changes: dict[str, float]) -> Exhibit:
-    ordered = sorted(changes, key=lambda name: -abs(changes[name]))
-    return Exhibit(
-        check=check,
-        name="tornado",
-        title="Change of the Sharpe ratio by one factor at a time",
-        kind="bar",
-        columns=(
-            Column(name="factor", values=tuple(ordered)),
-            Column(name="change", unit="p.a.", values=tuple(changes[name] for name in ordered)),
-        ),
-        y_label="change of the Sharpe ratio",
-    )
+def _around(value: float, error: float, method: str) -> Interval | None:
+    if not error > 0.0:
+        return None
+    return Interval(low=float(value - error), high=float(value + error), level=0.95, method=method)

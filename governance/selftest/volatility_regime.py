@@ -36,6 +36,7 @@ CAPABILITIES = frozenset(Capability) - {
     Capability.RESUMABLE,
     Capability.LAYERS,
     Capability.TWO_PERSON_REARM,
+    Capability.HYPER_PARAMETERS,
 }
 
 

@@ -87,7 +87,7 @@ class Sensitivity:
         fold = self.context.last_fold
         return slice(fold.test_start, fold.test_end)
 
-    def refitted(self, seed: int, fewer: int = 0) -> np.ndarray:
+    def refitted(self, seed: int, fewer: int = 0, subject: Subject | None = None) -> np.ndarray:
         """Positions over the candidate's test of a model trained as it was, but for the seed.
 
         Parameters
@@ -95,12 +95,15 @@ class Sensitivity:
         seed : int
         fewer : int
             Bars cut off the end of the training window.
+        subject : Subject, optional
+            Another than the one that is validated.
         """
         end = self.context.last_fold.train_end
         first, cut = max(end - self.refit_bars, 0), end - fewer
         if cut - first < 2:
             raise InputError("no bars are left to train on", got=f"{cut - first}")
-        trained = self.context.cache.fit(self.subject, self.context.bars.rows(first, cut), seed)
+        wanted = self.subject if subject is None else subject
+        trained = self.context.cache.fit(wanted, self.context.bars.rows(first, cut), seed)
         return self.context.cache.signals(trained, self.bars).position[self.last_test]
 
     def seeds(self, count: int) -> list[int]:

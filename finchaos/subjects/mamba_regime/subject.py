@@ -31,6 +31,7 @@ from finchaos.subjects.mamba_regime.fitted import (
 from finchaos.subjects.mamba_regime.memory import memory_of, states_of
 from finchaos.subjects.mamba_regime.session import MambaRegimeStream, Session
 from finchaos.subjects.mamba_regime.settings import Settings
+from finchaos.subjects.mamba_regime.tuning import Tuning
 from finchaos.training.checkpoint import load_checkpoint, save_checkpoint
 from finchaos.training.detection import teach_detection
 from finchaos.training.pretrain import PretrainingReport, pretrain
@@ -41,7 +42,7 @@ NAME = "mamba_regime"
 
 
 @dataclass(frozen=True, eq=False)
-class MambaRegime:
+class MambaRegime(Tuning):
     """A Mamba network, regimes among its latents, debounced sizing and a kill switch.
 
     Made by :func:`build` or :func:`load`; ``fit`` returns a trained copy.

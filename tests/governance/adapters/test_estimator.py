@@ -43,7 +43,11 @@ def trained(bars: Bars) -> Subject:
 
 def test_learns_the_volatile_regime(bars: Bars, trained: Subject) -> None:
     signals = observe(trained, bars)
-    assert trained.capabilities == {Capability.REFIT, Capability.REGIMES}
+    assert trained.capabilities == {
+        Capability.REFIT,
+        Capability.REGIMES,
+        Capability.HYPER_PARAMETERS,
+    }
     assert signals.stress_probability is not None
     state = labels(1, 1200)[900:]
     stressed = signals.stress_probability[900:][state == 1].mean()
@@ -117,7 +121,7 @@ def test_threshold_sizing_is_all_or_nothing(bars: Bars) -> None:
 )
 def test_other_labels_make_positions_without_regimes(bars: Bars, params: dict[str, Any]) -> None:
     subject = build(params, seed=1).fit(bars.rows(0, 600), seed=3)
-    assert subject.capabilities == {Capability.REFIT}
+    assert subject.capabilities == {Capability.REFIT, Capability.HYPER_PARAMETERS}
     signals = observe(subject, bars)
     assert signals.regime is None
     assert len(set(signals.position[100:].tolist())) > 1

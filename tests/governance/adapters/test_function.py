@@ -84,7 +84,7 @@ def test_series_becomes_positions(source: Path) -> None:
     assert isinstance(subject, Subject)
     assert subject.card.name == "momentum"
     assert subject.card.owner == "Desk"
-    assert subject.capabilities == frozenset()
+    assert subject.capabilities == {Capability.HYPER_PARAMETERS}
     position = observe(subject, bars).position
     close = bars.frame()["close"]
     wanted = (close > close.rolling(10).mean()).to_numpy(dtype=float)

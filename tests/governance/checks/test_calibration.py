@@ -75,6 +75,39 @@ def test_a_law_that_no_longer_holds_is_found() -> None:
     assert found.value("adjusted_probability", family="uniformity", forecast="given") < 0.05
 
 
+@pytest.mark.parametrize("null", NULLS)
+def test_conformal_intervals_of_a_true_forecast_hold_what_they_say(null: str) -> None:
+    path = process(null, 11, 2400)
+    found = found_on(true_forecaster(path), path.bars())
+    for level in ("0.5", "0.8", "0.95"):
+        for method in ("split", "adaptive"):
+            where = {"level": level, "method": method, "forecast": "given"}
+            assert found.value("conformal_coverage", **where) == pytest.approx(
+                float(level), abs=0.045
+            )
+        residual = found.find("conformal_coverage", **where).self_check
+        assert residual is not None
+        assert residual.holds
+    split = found.value("interval_coverage", level="0.8", forecast="given")
+    where = {"level": "0.8", "method": "split", "forecast": "given"}
+    assert found.value("conformal_coverage", **where) == split
+
+
+def test_adaptive_intervals_keep_their_share_where_split_ones_lose_it() -> None:
+    path = process("iid", 4, 2400)
+    growing = np.where(np.arange(2400) < 1000, 1.0, 2.5)
+    wilder = Process(growing * path.returns, path.mean, path.volatility)
+    found = found_on(true_forecaster(wilder), wilder.bars())
+
+    def of(metric: str, method: str) -> float:
+        return found.value(metric, level="0.8", method=method, forecast="given")
+
+    assert of("conformal_coverage", "split") < 0.6
+    assert of("conformal_coverage", "adaptive") == pytest.approx(0.8, abs=0.05)
+    assert of("conformal_width", "adaptive") > 1.5 * of("conformal_width", "split")
+    assert of("conformal_worst_window", "split") < of("conformal_worst_window", "adaptive")
+
+
 def seer(bars: Bars, sign: float) -> Forecaster:
     ahead = realised_volatility(bars.returns(), 21)
     typical = np.nanquantile(ahead, 0.75)
@@ -99,7 +132,7 @@ def test_a_regime_model_is_told_by_which_law_it_is_judged() -> None:
     assert "forecasts no volatility" in found.find("uniformity_distance", forecast="implied").note
     assert found.find("variance_ratio").status == "skipped"
     assert found.value("discrimination") > 0.0
-    assert {exhibit.name for exhibit in found.exhibits} == {"ranks", "reliability"}
+    assert {exhibit.name for exhibit in found.exhibits} == {"ranks", "reliability", "conformal"}
     assert found.digests == found_on(VolatilityRegime(), bars).digests
 
 
@@ -119,7 +152,7 @@ def test_without_probabilities_or_training_the_reason_is_given() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"intervals": (1.0,)}, {"intervals": ()}, {"draws": 10}, {"horizon": 1},
-     {"storm_quantile": 1.0}],
+     {"storm_quantile": 1.0}, {"adaptation": 0.0}],
 )  # fmt: skip
 def test_impossible_parameters_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):

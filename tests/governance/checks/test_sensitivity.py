@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from finchaos.core.bars import Bars
 from finchaos.core.errors import InputError
-from finchaos.core.subject import Capability
+from finchaos.core.subject import Capability, Subject
 from governance.challengers.buy_and_hold import BuyAndHold
 from governance.challengers.hidden_markov import HiddenMarkov
 from governance.challengers.volatility_threshold import VolatilityThreshold
 from governance.check import Context, Skip
 from governance.checks.sensitivity import Sensitivity
 from governance.policy import load_policy
+from governance.record import Evidence
 from governance.splits import anchored_folds
+from governance.statistics.joint_sensitivity import FACTORS
 from tests.planted import fragile
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, measure
@@ -58,6 +61,96 @@ def test_sound_models_are_left_alone(kind: type, bars: Bars) -> None:
 )
 def test_what_a_decision_hangs_on_is_named(decide: fragile.Decide, rule: str, bars: Bars) -> None:
     assert rule in breached(measure(CHECK, fragile.Fragile(decide), context_of(bars)))
+
+
+def test_a_value_that_a_model_was_tuned_to_is_named(bars: Bars) -> None:
+    tuned = fragile.Tuned(script=np.append(seer(bars, steps=2).position, np.zeros(5)))
+    found = measure(CHECK, tuned, context_of(bars))
+    assert "hyper_peak" in breached(found)
+    assert found.value("hyper_peak", parameter="window") > 1.0
+    assert found.value("hyper_sharpe_change", parameter="window", step="lower") < -1.0
+    assert found.find("hyper_position_change", parameter="window", step="lower").note == "20 to 16"
+    table = next(one for one in found.exhibits if one.name == "hyper_parameters")
+    assert table.columns[0].values[0] == "window"
+
+
+def test_values_that_are_refused_or_beyond_the_budget_are_told(bars: Bars) -> None:
+    tuned = fragile.Tuned(script=np.tile([1.0, 1.0, 0.0], 400), gain=1.75)
+    found = measure(CHECK, tuned, context_of(bars))
+
+    def of(parameter: str, step: str) -> Evidence:
+        return found.find("hyper_position_change", parameter=parameter, step=step)
+
+    assert "no step to take" in of("offset", "lower").reason
+    assert "below two is needed" in of("gain", "higher").reason
+    assert of("gain", "lower").status == "errored"
+    assert "ZeroDivisionError" in of("gain", "lower").reason
+    assert "higher" in found.find("hyper_peak", parameter="gain").reason
+    one = measure(replace(CHECK, hyper_refits=1), tuned, context_of(bars))
+    late = one.find("hyper_sharpe_change", parameter="window", step="higher")
+    assert "budget of 1 refits" in late.reason
+    assert one.find("hyper_sharpe_change", parameter="window", step="lower").value is not None
+
+
+def test_refusals_in_training_and_digests_that_do_not_tell_are_told(bars: Bars) -> None:
+    tuned = fragile.Tuned(script=np.tile([1.0, 1.0, 0.0], 400))
+    found = measure(CHECK, tuned, context_of(bars))
+    gain = found.find("hyper_position_change", parameter="gain", step="lower")
+    assert (gain.status, "cannot be trained" in gain.reason) == ("skipped", True)
+    assert found.value("hyper_position_change", parameter="gain", step="higher") == 0.0
+
+    class Same(fragile.Tuned):
+        digest = "0" * 64
+
+    mute = measure(CHECK, Same(script=np.tile([1.0, 1.0, 0.0], 400)), context_of(bars))
+    window = mute.find("hyper_position_change", parameter="window", step="lower")
+    assert window.status == "errored"
+    assert "digest" in window.reason
+
+
+@pytest.mark.parametrize(
+    ("subject", "check", "reason"),
+    [
+        (fragile.Fragile(), CHECK, "does not declare"),
+        (VolatilityThreshold(), replace(CHECK, hyper_refits=0), "were asked for"),
+    ],
+)
+def test_without_hyper_parameters_the_reason_is_given(
+    subject: Subject, check: Sensitivity, reason: str, bars: Bars
+) -> None:
+    found = measure(check, subject, context_of(bars))
+    for metric in ("hyper_position_change", "hyper_sharpe_change", "hyper_peak"):
+        assert reason in found.find(metric).reason
+
+
+def test_a_neighbour_is_the_model_built_with_that_value(bars: Bars) -> None:
+    """Recomputed with the challenger built by hand."""
+    context = context_of(bars)
+    fold = context.last_fold
+    train, whole = bars.rows(0, fold.train_end), bars.rows(0, fold.test_end)
+    plain, other = (
+        VolatilityThreshold(window).fit(train, seed=5).signals(whole).position[fold.test_start :]
+        for window in (21, 25)
+    )
+    found = measure(CHECK, VolatilityThreshold(), context)
+    where = {"parameter": "window_bars", "step": "higher"}
+    assert found.find("hyper_position_change", **where).note == "21 to 25"
+    assert found.value("hyper_position_change", **where) == np.abs(plain - other).mean()
+
+
+def test_shares_of_variance_are_given_where_asked_for(bars: Bars) -> None:
+    pytest.importorskip("SALib")
+    sobol = replace(CHECK, method="sobol", base_points=64, hyper_refits=0)
+    found = measure(sobol, VolatilityThreshold(), context_of(bars))
+    first = {name: found.value("sobol_first", factor=name) for name in FACTORS}
+    total = {name: found.value("sobol_total", factor=name) for name in FACTORS}
+    assert sum(first.values()) == pytest.approx(1.0, abs=0.3)
+    assert max(total, key=lambda name: total[name]) == max(first, key=lambda name: first[name])
+    assert found.find("sobol_total", factor="cost").interval is not None
+    assert [one.name for one in found.exhibits] == ["tornado", "variance_shares"]
+    assert not [one for one in found if one.metric.startswith("morris")]
+    flat = measure(sobol, Scripted(np.zeros(1010)), context_of(bars))
+    assert "not finite" in flat.find("sobol_total").reason
 
 
 def test_a_seer_of_one_moment_loses_by_delay_and_a_restless_one_by_cost(bars: Bars) -> None:
@@ -120,7 +213,11 @@ def test_joint_effects_agree_with_single_ones(bars: Bars) -> None:
     # Cost acts nearly linearly and alone: its whole range is the step from one to three times.
     single = found.value("sharpe_change", factor="cost x 3")
     assert found.value("morris_effect", factor="cost") == pytest.approx(-single, rel=0.35)
-    assert [one.name for one in found.exhibits] == ["tornado", "screening"]
+    assert [one.name for one in found.exhibits] == [
+        "hyper_parameters",
+        "tornado",
+        "screening",
+    ]
     again = measure(CHECK, VolatilityThreshold(), context_of(bars))
     assert found.digests == again.digests
 
@@ -133,7 +230,18 @@ def test_what_earns_nothing_has_no_ratio_and_short_tests_are_skipped(bars: Bars)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seeds": 21}, {"noise_bps": 0.0}, {"trajectories": 2}, {"draws": 9}, {"faults": 0}]
+    "wrong",
+    [
+        {"seeds": 21},
+        {"noise_bps": 0.0},
+        {"trajectories": 2},
+        {"draws": 9},
+        {"faults": 0},
+        {"hyper_refits": -1},
+        {"hyper_step": 1.0},
+        {"base_points": 100},
+        {"method": "fast"},
+    ],
 )
 def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
