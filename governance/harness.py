@@ -107,7 +107,7 @@ def validate(
     kept = {} if fresh else _remembered(keys, store)
     missing = [number for number in range(len(checks)) if number not in kept]
     course = Course([check.card.name for check in checks], store.seconds(), max(workers, 1), say)
-    seconds, printed = {check.card.name: 0.0 for check in checks}, {}
+    seconds, printed, left = {check.card.name: 0.0 for check in checks}, {}, {}
     for done in _measured(checks, missing, plan, materials.subject, context, workers, course):
         kept[done.number] = done.measurements
         if all(item.status != "errored" for item in done.measurements.evidence):
@@ -116,6 +116,8 @@ def validate(
         seconds[name] = round(done.seconds, 3)
         if done.printed:
             printed[name] = done.printed
+        if done.left:
+            left[name] = done.left
     say("judge and seal", len(checks), len(checks))
     taken = [kept[number] for number in range(len(checks))]
     evidence = tuple(item for part in taken for item in part.evidence)
@@ -124,6 +126,7 @@ def validate(
     timings = {
         "seconds": seconds,
         "printed": printed,
+        "processes_ended": left,
         "host": platform.platform(),
         "machine": platform.machine(),
     }

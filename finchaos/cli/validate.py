@@ -198,12 +198,21 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
         "lock": None if run.lock is None else run.lock.model_dump(mode="json"),
         "findings": dict(sorted(verdicts.items())),
         "evidence": len(run.evidence),
+        "processes_ended": _processes_ended(stored.folder),
         "worst": [
             {"verdict": f.verdict, "severity": f.severity, "id": f.id, "statement": f.statement}
             for f in weak
         ],
         "reports": written,
     }
+
+
+def _processes_ended(folder: Path) -> dict[str, int]:
+    """Of each check, how many processes the model had left running; beside the run, as times are."""
+    from finchaos.core.provenance import parse_json
+
+    facts = parse_json((folder / "timings.json").read_bytes())
+    return dict(facts.get("processes_ended", {}))
 
 
 def _lock_line(lock: dict[str, Any] | None) -> str:
@@ -223,6 +232,9 @@ def _print(summary: dict[str, Any], seconds: float, following: str) -> None:
     say(_lock_line(summary["lock"]), markup=False)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["findings"].items())
     say(f"findings: {counts}; evidence: {summary['evidence']}")
+    if ended := summary["processes_ended"]:
+        said = ", ".join(f"{count} in {check}" for check, count in ended.items())
+        say(f"the model left processes running, which were ended: {said}", markup=False)
     for item in summary["worst"][:SHOWN_FINDINGS]:
         say(f"  {item['verdict']:<12} {item['severity']:<9} {item['statement']}", markup=False)
     if len(summary["worst"]) > SHOWN_FINDINGS:
