@@ -25,6 +25,7 @@ from governance.plan import Plan
 from governance.policy import Judgement, Policy
 from governance.power import validator_power
 from governance.record import (
+    Digest,
     Environment,
     Evidence,
     Exhibit,
@@ -69,6 +70,7 @@ def validate(
     fresh: bool = False,
     workers: int = 0,
     lock: LockRef | None = None,
+    identity: Digest | None = None,
 ) -> StoredRun:
     """Measure, judge and seal.
 
@@ -90,6 +92,9 @@ def validate(
         run one after another in this process, where nothing stops a model that hangs.
     lock : LockRef, optional
         How the plan compares with the lock that was made of it before.
+    identity : Digest, optional
+        Of model and bars by content, under which the store notes that measuring began; as the
+        plan spells them if left out.
 
     Raises
     ------
@@ -103,7 +108,7 @@ def validate(
     context = _context(plan, materials, tier)
     surroundings = environment(plan.seed, materials.subject)
     keys = _keys(checks, _base_key(plan, materials, surroundings, tier))
-    store.begin(plan.name, plan.identity)
+    store.begin(plan.name, identity or plan.identity)
     kept = {} if fresh else _remembered(keys, store)
     missing = [number for number in range(len(checks)) if number not in kept]
     course = Course([check.card.name for check in checks], store.seconds(), max(workers, 1), say)

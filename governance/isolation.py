@@ -2,10 +2,10 @@
 
 A model that hangs, dies, eats all memory, prints or forks takes one check with it and nothing
 else, and nothing that it starts outlives the check: a process above it adopts what it orphans, and
-ends it (see :mod:`governance.descendants` for systems where that cannot be). What is not caught is a
-model that kills the process above it and starts another in the same fifth of a second. Which check
-runs when, and beside which, changes no number: every process starts from the same subject and
-context, and results are put in the order of the plan.
+ends it (see :mod:`governance.descendants` for systems where that cannot be). What is not caught is
+a model that kills the process above it and starts another in the same fifth of a second. Which
+check runs when, and beside which, changes no number: every process starts from the same subject
+and context, and results are put in the order of the plan.
 """
 
 from __future__ import annotations

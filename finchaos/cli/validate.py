@@ -67,17 +67,33 @@ def validate(
         from finchaos.cli.assemble import find_plan, gather
         from governance.environment import code_digest
         from governance.harness import validate as run_harness
-        from governance.signoff.plan_lock import compare_with_lock, content_of
+        from governance.plan_files import held_files
+        from governance.signoff.plan_content import content_of
+        from governance.signoff.plan_lock import compare_with_lock
         from governance.store import Store
 
         wanted, beside = find_plan(plan)
         with console.progress() as say:
             materials = gather(wanted, beside, say, store / ".models")
             home = Store(store)
-            now = content_of(wanted, materials.policy, materials.scenarios, code_digest())
+            now = content_of(
+                wanted,
+                materials.policy,
+                materials.scenarios,
+                code_digest(),
+                also=materials.also,
+                files=held_files(wanted, beside),
+            )
             lock = compare_with_lock(home, now)  # before anything is measured
             stored = run_harness(
-                wanted, materials, home, say, fresh=fresh, workers=worker_count(workers), lock=lock
+                wanted,
+                materials,
+                home,
+                say,
+                fresh=fresh,
+                workers=worker_count(workers),
+                lock=lock,
+                identity=now.identity,
             )
             written = _render(stored, wanted.formats, say) if report else {}
     summary = _summary(stored, written)
@@ -208,7 +224,7 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
 
 
 def _processes_ended(folder: Path) -> dict[str, int]:
-    """Of each check, how many processes the model had left running; beside the run, as times are."""
+    """Of each check, how many processes the model had left running."""
     from finchaos.core.provenance import parse_json
 
     facts = parse_json((folder / "timings.json").read_bytes())
