@@ -94,7 +94,7 @@ def below(root: Living, known: Iterable[Living] = ()) -> set[Living]:
     known : iterable of Living
         Processes seen below it before, which may have been orphaned since.
     """
-    table = [found for folder in Path("/proc").glob("[0-9]*") if (found := _read(folder))]
+    table = [row for folder in Path("/proc").glob("[0-9]*") if (row := _read(folder))]
     alive = {process for process, _, _ in table}
     found = {process for process in known if process in alive}
     parents = {process.number for process in found}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from finchaos.core.errors import DataError, InputError
 from governance.record import Evidence, Exhibit, Run
+from governance.store import Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +47,53 @@ class Earlier:
             if (item.check, item.metric) == (check, metric) and not item.slice:
                 return item if item.status == "measured" else None
         return None
+
+
+def earlier_folder(since: str, beside: Path) -> Path:
+    """The folder of the run that a plan names under ``since``.
+
+    Parameters
+    ----------
+    since : str
+        A folder in a store; the first six or more characters of the digest do.
+    beside : Path
+        Folder that a relative path starts from.
+
+    Raises
+    ------
+    DataError
+        If it is no run, or more than one.
+    """
+    folder = (beside / since).resolve()
+    if (folder / "run.json").is_file():
+        return folder
+    store = Store(folder.parent)
+    try:
+        return store.folder(store.resolve(folder.name))
+    except InputError as error:
+        raise DataError(
+            f"{since!r} under 'since' is not the folder of a run",
+            expected="the folder of the last full validation in its store, such as "
+            "runs/0123abcd; six characters of the digest are enough",
+            got=f"in {folder.parent}: {error.got}",
+            remedy="mend 'since' in the plan, or leave it out for a validation in full",
+        ) from error
+
+
+def require_same_model(earlier: Earlier, name: str) -> None:
+    """Refuse an earlier run of another model.
+
+    Raises
+    ------
+    DataError
+        If the model cards have different names.
+    """
+    known = str(earlier.run.subject.card["name"])
+    if known != name:
+        raise DataError(
+            "the run under 'since' is of another model",
+            expected=f"an earlier run of {name!r}",
+            got=f"run {earlier.digest[:12]} of {known!r}",
+            remedy="name a run of this model, leave 'since' out for a validation in full, or, if "
+            "the model was only renamed, give it the name it had and a new version",
+        )

@@ -12,6 +12,7 @@ from typing import Any
 from finchaos.core.documents import Document
 from finchaos.core.errors import DataError
 from finchaos.core.provenance import digest
+from governance.earlier import earlier_folder
 from governance.plan import Plan, SubjectPlan
 from governance.record import Digest
 
@@ -104,10 +105,17 @@ def _named(plan: Plan, beside: Path) -> Iterator[tuple[str, Path | None]]:
         if plan.trials.returns is not None:
             yield "trials.returns", beside / plan.trials.returns
     if plan.since is not None:
-        yield "since", (beside / plan.since).resolve() / "run.json"
+        yield "since", _earlier_run(plan.since, beside)
     if plan.subject.checkpoint is not None:
         yield "subject.checkpoint", beside / plan.subject.checkpoint
     yield from _named_by_model(plan.subject, beside)
+
+
+def _earlier_run(since: str, beside: Path) -> Path | None:
+    try:
+        return earlier_folder(since, beside) / "run.json"
+    except DataError:  # it is not there: whoever asks says so, with all else that is not
+        return None
 
 
 def _named_by_model(subject: SubjectPlan, beside: Path) -> Iterator[tuple[str, Path | None]]:
