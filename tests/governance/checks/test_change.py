@@ -158,7 +158,7 @@ def test_the_plan_names_the_earlier_run_by_its_folder(first: StoredRun, tmp_path
     in_short = PLAN.model_copy(update={"since": str(first.folder)[:-50]})
     assert find_earlier(in_short, tmp_path).digest == found.digest
     require_same_model(found, "planted")
-    with pytest.raises(DataError, match="of another model.*'renamed'"):
+    with pytest.raises(DataError, match="of another model"):
         require_same_model(found, "renamed")
     copy = tmp_path / "damaged" / first.run.digest
     copy.mkdir(parents=True)
