@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from finchaos.core.errors import DataError, InputError
+from finchaos.core.errors import DataError
 from governance.record import Evidence, Exhibit, Run
-from governance.store import Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,37 +45,6 @@ class Earlier:
             if (item.check, item.metric) == (check, metric) and not item.slice:
                 return item if item.status == "measured" else None
         return None
-
-
-def earlier_folder(since: str, beside: Path) -> Path:
-    """The folder of the run that a plan names under ``since``.
-
-    Parameters
-    ----------
-    since : str
-        A folder in a store; the first six or more characters of the digest do.
-    beside : Path
-        Folder that a relative path starts from.
-
-    Raises
-    ------
-    DataError
-        If it is no run, or more than one.
-    """
-    folder = (beside / since).resolve()
-    if (folder / "run.json").is_file():
-        return folder
-    store = Store(folder.parent)
-    try:
-        return store.folder(store.resolve(folder.name))
-    except InputError as error:
-        raise DataError(
-            f"{since!r} under 'since' is not the folder of a run",
-            expected="the folder of the last full validation in its store, such as "
-            "runs/0123abcd; six characters of the digest are enough",
-            got=f"in {folder.parent}: {error.got}",
-            remedy="mend 'since' in the plan, or leave it out for a validation in full",
-        ) from error
 
 
 def require_same_model(earlier: Earlier, name: str) -> None:

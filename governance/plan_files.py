@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from finchaos.core.documents import Document
-from finchaos.core.errors import DataError
+from finchaos.core.errors import DataError, InputError
 from finchaos.core.provenance import digest
-from governance.earlier import earlier_folder
 from governance.plan import Plan, SubjectPlan
 from governance.record import Digest
+from governance.store import Store
 
 ABSENT = "absent"
 _CODE_KEYS = ("target", "estimator")
@@ -71,6 +71,37 @@ def held_files(plan: Plan, beside: Path, *, absent: bool = False) -> dict[str, H
     if (bars := _builtin(plan)) is not None:
         found["data.source"] = bars
     return dict(sorted(found.items()))
+
+
+def earlier_folder(since: str, beside: Path) -> Path:
+    """The folder of the run that a plan names under ``since``.
+
+    Parameters
+    ----------
+    since : str
+        A folder in a store; the first six or more characters of the digest do.
+    beside : Path
+        Folder that a relative path starts from.
+
+    Raises
+    ------
+    DataError
+        If it is no run, or more than one.
+    """
+    folder = (beside / since).resolve()
+    if (folder / "run.json").is_file():
+        return folder
+    store = Store(folder.parent)
+    try:
+        return store.folder(store.resolve(folder.name))
+    except InputError as error:
+        raise DataError(
+            f"{since!r} under 'since' is not the folder of a run",
+            expected="the folder of the last full validation in its store, such as "
+            "runs/0123abcd; six characters of the digest are enough",
+            got=f"in {folder.parent}: {error.got}",
+            remedy="mend 'since' in the plan, or leave it out for a validation in full",
+        ) from error
 
 
 def content_digest(path: Path) -> Digest:

@@ -15,10 +15,11 @@ from finchaos.core.documents import parse_yaml, validate_document
 from finchaos.core.errors import CheckpointError, DataError, UnknownNameError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Capability, Subject
-from governance.earlier import Earlier, earlier_folder, require_same_model
+from governance.earlier import Earlier, require_same_model
 from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
+from governance.plan_files import earlier_folder
 from governance.policy import Policy, load_policy
 from governance.scenario import Scenario, load_scenarios
 from governance.store import Store
