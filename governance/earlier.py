@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from finchaos.core.errors import DataError
 from governance.record import Evidence, Exhibit, Run
 
 
@@ -44,3 +45,22 @@ class Earlier:
             if (item.check, item.metric) == (check, metric) and not item.slice:
                 return item if item.status == "measured" else None
         return None
+
+
+def require_same_model(earlier: Earlier, name: str) -> None:
+    """Refuse an earlier run of another model.
+
+    Raises
+    ------
+    DataError
+        If the model cards have different names.
+    """
+    known = str(earlier.run.subject.card["name"])
+    if known != name:
+        raise DataError(
+            "the run under 'since' is of another model",
+            expected=f"an earlier run of {name!r}",
+            got=f"run {earlier.digest[:12]} of {known!r}",
+            remedy="name a run of this model, leave 'since' out for a validation in full, or, if "
+            "the model was only renamed, give it the name it had and a new version",
+        )

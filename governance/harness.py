@@ -25,6 +25,7 @@ from governance.plan import Plan
 from governance.policy import Judgement, Policy
 from governance.power import validator_power
 from governance.record import (
+    Digest,
     Environment,
     Evidence,
     Exhibit,
@@ -69,6 +70,7 @@ def validate(
     fresh: bool = False,
     workers: int = 0,
     lock: LockRef | None = None,
+    identity: Digest | None = None,
 ) -> StoredRun:
     """Measure, judge and seal.
 
@@ -90,6 +92,9 @@ def validate(
         run one after another in this process, where nothing stops a model that hangs.
     lock : LockRef, optional
         How the plan compares with the lock that was made of it before.
+    identity : Digest, optional
+        Of model and bars by content, under which the store notes that measuring began; as the
+        plan spells them if left out.
 
     Raises
     ------
@@ -103,11 +108,11 @@ def validate(
     context = _context(plan, materials, tier)
     surroundings = environment(plan.seed, materials.subject)
     keys = _keys(checks, _base_key(plan, materials, surroundings, tier))
-    store.begin(plan.name, plan.identity)
+    store.begin(plan.name, identity or plan.identity)
     kept = {} if fresh else _remembered(keys, store)
     missing = [number for number in range(len(checks)) if number not in kept]
     course = Course([check.card.name for check in checks], store.seconds(), max(workers, 1), say)
-    seconds, printed = {check.card.name: 0.0 for check in checks}, {}
+    seconds, printed, left = {check.card.name: 0.0 for check in checks}, {}, {}
     for done in _measured(checks, missing, plan, materials.subject, context, workers, course):
         kept[done.number] = done.measurements
         if all(item.status != "errored" for item in done.measurements.evidence):
@@ -116,6 +121,8 @@ def validate(
         seconds[name] = round(done.seconds, 3)
         if done.printed:
             printed[name] = done.printed
+        if done.left:
+            left[name] = done.left
     say("judge and seal", len(checks), len(checks))
     taken = [kept[number] for number in range(len(checks))]
     evidence = tuple(item for part in taken for item in part.evidence)
@@ -124,6 +131,7 @@ def validate(
     timings = {
         "seconds": seconds,
         "printed": printed,
+        "processes_ended": left,
         "host": platform.platform(),
         "machine": platform.machine(),
     }

@@ -1,9 +1,11 @@
 """Checks in processes of their own, several at a time, each within a budget.
 
 A model that hangs, dies, eats all memory, prints or forks takes one check with it and nothing
-else; only a process that it starts in a session of its own may outlive the check. Which check runs
-when, and beside which, changes no number: every process starts from the same subject and context,
-and results are put in the order of the plan.
+else, and nothing that it starts outlives the check: a process above it adopts what it orphans, and
+ends it (see :mod:`governance.descendants` for systems where that cannot be). What is not caught is
+a model that kills the process above it and starts another in the same fifth of a second. Which
+check runs when, and beside which, changes no number: every process starts from the same subject
+and context, and results are put in the order of the plan.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,8 +27,9 @@ from typing import Any
 
 from finchaos.core.errors import InputError, IntegrityError
 from finchaos.core.subject import Subject
-from governance import worker
+from governance import descendants, worker
 from governance.check import Context, not_measured
+from governance.descendants import Living
 from governance.plan import LimitsPlan
 from governance.store import Measurements
 
@@ -48,21 +51,30 @@ class Done:
     seconds : float
     printed : str
         The end of what it printed.
+    left : int
+        Processes that it left running, which were ended.
     """
 
     number: int
     measurements: Measurements
     seconds: float
     printed: str
+    left: int = 0
 
 
 @dataclass
 class _Running:
     number: int
     process: ForkServerProcess
+    root: Living | None
+    """The process, so that no later one of its number is taken for it."""
     answer: Path
     printed: Path
+    end: Path
     since: float
+    seen: set[Living] = field(default_factory=set)
+    """All that were below it when last looked at."""
+    left: int = 0
 
 
 def measure_apart(
@@ -114,7 +126,8 @@ def measure_apart(
                     found = _outcome(one, checks[one.number], context, limits)
                     if found is not None:
                         running.remove(one)
-                        yield Done(one.number, found, time.monotonic() - one.since, _words(one))
+                        seconds = time.monotonic() - one.since
+                        yield Done(one.number, found, seconds, _words(one), one.left)
         finally:
             for one in running:
                 _end(one)
@@ -134,14 +147,15 @@ def _send(subject: Subject, context: Context, place: Path) -> None:
 
 
 def _start(making: Any, number: int, check: Any, place: Path) -> _Running:
-    answer, printed = place / f"answer-{number}", place / f"printed-{number}"
+    answer, printed, end = (place / f"{what}-{number}" for what in ("answer", "printed", "end"))
     process = making.Process(
         target=worker.run,
-        args=(answer, place, worker.loaded_files(), check, printed),
+        args=(answer, place, worker.loaded_files(), check, printed, end),
         name=check.card.name,
     )
     process.start()
-    return _Running(number, process, answer, printed, time.monotonic())
+    root = descendants.living(process.pid)
+    return _Running(number, process, root, answer, printed, end, time.monotonic())
 
 
 def _outcome(
@@ -164,7 +178,7 @@ def _outcome(
             f"did not end within its {limits.seconds_per_check:g} seconds: killed",
             one,
         )
-    if _resident_mb(one.process.pid) > limits.memory_mb:
+    if _used_mb(one) > limits.memory_mb:
         return _lost(
             check, context, f"used more than its {limits.memory_mb:g} MB of memory: killed", one
         )
@@ -172,7 +186,8 @@ def _outcome(
 
 
 def _how_it_died(one: _Running) -> str:
-    code = one.process.exitcode
+    end = worker.End.read(one.end)
+    code = one.process.exitcode if end is None else end.exit_code
     if code is not None and code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process ended without an answer (exit code {code})"
@@ -191,7 +206,11 @@ def _lost(check: Any, context: Context, reason: str, one: _Running) -> Measureme
 
 
 def _end(one: _Running) -> None:
-    """End the process, and whatever of its group is left."""
+    """End the process, and whatever it has started."""
+    end = worker.End.read(one.end)  # before the process above notes what is ended here
+    measuring = end is None and one.process.is_alive()
+    ended = 0 if one.root is None else descendants.end_below(one.root, one.seen)
+    one.left = ended - measuring if end is None else ended + end.left
     if one.process.pid is not None:
         with suppress(ProcessLookupError, PermissionError):  # it has ended, group and all
             os.killpg(one.process.pid, signal.SIGKILL)
@@ -207,15 +226,9 @@ def _words(one: _Running) -> str:
         return file.read(LAST_WORDS).decode("utf-8", errors="replace")
 
 
-def _resident_mb(leader: int | None) -> float:
-    """Memory of a group of processes, what they share counted once; 0 where it is not told."""
-    kilobytes = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) != leader:
-                continue
-            parts = (folder / "smaps_rollup").read_text().split("\nPss:", 1)
-            kilobytes += int(parts[1].split(maxsplit=1)[0]) if len(parts) > 1 else 0
-        except OSError:  # it ended meanwhile
-            continue
-    return kilobytes / 1024.0
+def _used_mb(one: _Running) -> float:
+    """Memory of all of it in megabytes, and a look at what there is; 0 where it is not told."""
+    if one.root is None:
+        return 0.0
+    one.seen = descendants.below(one.root, one.seen)
+    return descendants.resident_mb(one.root, one.seen)

@@ -13,6 +13,9 @@ from governance.check import Context, Skip, not_measured
 from governance.record import Evidence, Exhibit
 from governance.store import Measurements
 
+LONGEST_REASON = 400
+"""Characters kept of an error's text."""
+
 
 def measure(check: Any, subject: Subject, context: Context) -> Measurements:
     """Run one check; whatever it could not measure is recorded with the reason."""
@@ -34,7 +37,8 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
         except (Exception, SystemExit) as error:  # recorded; nothing a model does stops the run
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
-            reason, errored = f"{type(error).__name__}: {error} ({where})", True
+            said = _in_a_line(error)
+            reason, errored = f"{type(error).__name__}: {said} ({where})", True
     if reason:
         have = {item.metric for item in evidence}
         evidence += [
@@ -45,6 +49,15 @@ def measure(check: Any, subject: Subject, context: Context) -> Measurements:
             if spec.name not in have
         ]
     return Measurements(evidence=tuple(evidence), exhibits=tuple(exhibits))
+
+
+def _in_a_line(error: BaseException) -> str:
+    """What a model says is as long as it likes, and stands in the record once for every metric."""
+    try:
+        said = " ".join(str(error).split())
+    except Exception as failure:  # whatever a model's own class of error does
+        said = f"(its text cannot be had: {type(failure).__name__})"
+    return said if len(said) <= LONGEST_REASON else f"{said[: LONGEST_REASON - 1]}…"
 
 
 def _refuse_repetition(item: Evidence, evidence: Sequence[Evidence]) -> None:

@@ -223,7 +223,7 @@ class Begun(Record):
     plan: str
     """The plan's name."""
     identity: Digest
-    """:attr:`governance.plan.Plan.identity`."""
+    """Of model and bars, by content or, from callers without files, as the plan spells them."""
 
 
 def _verified(path: Path, digest: str) -> bytes:

@@ -8,12 +8,15 @@ network.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+
+from governance import descendants
 
 _HERE = ("localhost", "127.0.0.1", "::1", "")
 _CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind")
@@ -31,10 +34,14 @@ class Watch:
         Addresses beyond this machine that something tried to reach, in order. Each was refused.
     processes : list of str
         How processes were started; they were not refused.
+    left : int or None
+        Processes begun meanwhile, by whomever below, that still ran at the end; None where the
+        system does not tell (see :data:`governance.descendants.NOT_HERE`).
     """
 
     network: list[str] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)
+    left: int | None = None
 
 
 _watching: list[Watch] = []
@@ -59,11 +66,27 @@ def watched() -> Iterator[Watch]:
     """
     _add_hook()
     watch = Watch()
-    _watching.append(watch)
+    with _counted(watch):
+        _watching.append(watch)
+        try:
+            yield watch
+        finally:
+            _watching.remove(watch)
+
+
+@contextmanager
+def _counted(watch: Watch) -> Iterator[None]:
+    """Count the processes that are left at the end; orphans among them are adopted meanwhile."""
+    own = descendants.living(os.getpid())
+    if not descendants.ADOPTS or own is None:
+        yield
+        return
+    had_asked, before = descendants.adopt_orphans(), descendants.below(own)
     try:
-        yield watch
+        yield
     finally:
-        _watching.remove(watch)
+        watch.left = len(descendants.below(own) - before)
+        descendants.adopt_orphans(had_asked)
 
 
 def refuse_network() -> Watch:

@@ -1,35 +1,41 @@
-"""One check in a process of its own: what the other process does, from its first line to its last.
+"""One check in a process of its own: what the other processes do, from first line to last.
 
-The process leads a group, so that whatever it starts can be ended with it; what it prints goes to
-a file; it computes with one thread, so that numbers do not depend on how many work; the network is
-refused. Its answer is a file of canonical JSON that appears whole, and then the process ends.
+There are two. One measures: it leads a session, what it prints goes to a file, it computes with one
+thread, so that numbers do not depend on how many work, and the network is refused. Its answer is a
+file of canonical JSON that appears whole. The other runs nothing of the model's. It adopts whatever
+is orphaned below it, waits, and ends all that is left when the first has ended.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
+import multiprocessing
 import os
 import pickle
 import random
 import signal
 import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from finchaos.core.files import write_atomic
-from finchaos.core.provenance import stream_seed
+from finchaos.core.provenance import canonical_json, parse_json, stream_seed
 from finchaos.core.subject import Subject
+from governance import descendants
 from governance.check import Context
 from governance.fits import SharedFits
 from governance.measuring import measure
 from governance.watched import refuse_network
 
-_PR_SET_PDEATHSIG = 1
+LOOK_SECONDS = 0.5
+"""How often the process above looks whether anybody still wants the answer."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,32 @@ def loaded_files() -> tuple[SourceFile, ...]:
     )
 
 
+@dataclass(frozen=True)
+class End:
+    """How the measuring process ended.
+
+    Attributes
+    ----------
+    exit_code : int
+        Of the process; the negative number of the signal that ended it.
+    left : int
+        Processes that it left running, which were ended.
+    """
+
+    exit_code: int
+    left: int
+
+    @classmethod
+    def read(cls, path: Path) -> End | None:
+        """What was noted; None if nothing was, because the one that notes it was ended."""
+        if not path.is_file():
+            return None
+        said = parse_json(path.read_bytes())
+        return cls(int(said["exit_code"]), int(said["left"]))
+
+
 def run(
-    answer: Path, place: Path, files: tuple[SourceFile, ...], check: Any, printed: Path
+    answer: Path, place: Path, files: tuple[SourceFile, ...], check: Any, printed: Path, end: Path
 ) -> None:
     """Measure and answer; the target of the process.
 
@@ -78,11 +108,80 @@ def run(
     check : Check
     printed : Path
         File that takes what is printed.
+    end : Path
+        File for the :class:`End`; none is written where orphans cannot be adopted.
     """
     os.setsid()
-    _die_with_the_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends the whole group
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends all of it
     _redirect(printed)
+
+    def work() -> None:
+        _answer(answer, place, files, check)
+
+    if not descendants.ADOPTS:
+        work()
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    descendants.die_with_the_parent(signal.SIGTERM)
+    _supervise(work, end)
+
+
+def _supervise(work: Callable[[], None], end: Path) -> None:
+    """Do the work in a child and leave nothing of it behind, however this ends."""
+    descendants.adopt_orphans()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        _as_child(work)
+    status = None
+    try:
+        while status is None and not _deserted():
+            signal.sigtimedwait({signal.SIGCHLD}, LOOK_SECONDS)
+            status = _reaped().get(child)
+    finally:
+        own = descendants.living(os.getpid())
+        left = 0 if own is None else descendants.end_below(own)
+        if status is not None:
+            said = End(os.waitstatus_to_exitcode(status), left)
+            write_atomic(end, canonical_json(vars(said)), sync=False)
+        _reaped()
+
+
+def _deserted() -> bool:
+    """Whether the run that wants this is gone; the fork server stays while anybody needs it."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
+def _reaped() -> dict[int, int]:
+    """Children, adopted ones among them, that have ended: their wait status."""
+    found = {}
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            found[ended[0]] = ended[1]
+    return found
+
+
+def _as_child(work: Callable[[], None]) -> NoReturn:
+    """Work and end at once: threads that go on, and what is done at exit, hold up nothing."""
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        descendants.die_with_the_parent()
+        work()
+        code = 0
+    except BaseException:  # nothing is above that could say it
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):  # a model may have closed or replaced them
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _answer(answer: Path, place: Path, files: tuple[SourceFile, ...], check: Any) -> None:
     refuse_network()
     for file in files:
         _load(file)
@@ -95,12 +194,6 @@ def run(
             torch.set_num_threads(1)
         found = measure(check, payload.subject, context)
     write_atomic(answer, found.to_json(), sync=False)
-
-
-def _die_with_the_parent() -> None:
-    """Where the system can (Linux): a check must not outlive the run that wants it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _seed_generators(seed: int) -> None:

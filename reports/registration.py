@@ -13,6 +13,7 @@ SHOWN_CHANGES = 8
 _LONGEST = 160
 _PARTS = {
     "plan": "Plan",
+    "file": "File",
     "rule": "Rule",
     "policy": "Policy",
     "scenario": "Scenario",

@@ -15,10 +15,11 @@ from finchaos.core.documents import parse_yaml, validate_document
 from finchaos.core.errors import CheckpointError, DataError, UnknownNameError
 from finchaos.core.provenance import digest
 from finchaos.core.subject import Capability, Subject
-from governance.earlier import Earlier
+from governance.earlier import Earlier, require_same_model
 from governance.environment import code_digest, machine
 from governance.harness import Materials
 from governance.plan import DataPlan, Plan, SubjectPlan, read_plan
+from governance.plan_files import earlier_folder
 from governance.policy import Policy, load_policy
 from governance.scenario import Scenario, load_scenarios
 from governance.store import Store
@@ -75,13 +76,7 @@ def find_earlier(plan: Plan, beside: Path) -> Earlier | None:
     """The run that the plan names as the last full validation, verified; None if it names none."""
     if plan.since is None:
         return None
-    folder = (beside / plan.since).resolve()
-    if not (folder / "run.json").is_file():
-        raise DataError(
-            f"{folder} is not the folder of a run",
-            expected="the folder of the last full validation, in its store",
-            remedy="mend 'since' in the plan, or leave it out",
-        )
+    folder = earlier_folder(plan.since, beside)
     stored = Store(folder.parent).load(folder.name)
     return Earlier(stored.run, stored.exhibits)
 
@@ -194,4 +189,6 @@ def gather(
     bars = load_data(plan.data, beside)
     plan.make_folds(bars)
     subject = build_subject(plan.subject, beside, seed=plan.seed, progress=progress, cache=cache)
+    if earlier is not None:
+        require_same_model(earlier, subject.card.name)
     return Materials(subject, bars, policy, challengers, scenarios, trials, earlier, also)

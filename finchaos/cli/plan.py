@@ -54,6 +54,8 @@ def lock(
     say(f"plan {wanted.name} {said} on {locked.lock.at}{late}", markup=False)
     policy = content.policy
     say(f"policy {policy.name} {policy.version}, {len(content.rules)} rules", markup=False)
+    for key, file in (content.files or {}).items():
+        say(f"{key}: {file.name}, SHA-256 {file.digest[:12]}", markup=False)
     say(f"lock {locked.lock.digest}")
     where = "" if store == DEFAULT_STORE else f" --store {store}"
     say(f"Next: {console.program()} validate {plan}{where}", markup=False)
@@ -69,7 +71,7 @@ def status(
         from governance.signoff.plan_lock import compare_with_lock
         from governance.store import Store
 
-        wanted, content = _content(plan, code_digest())
+        wanted, content = _content(plan, code_digest(), absent=True)
         found = compare_with_lock(Store(store), content)
     if json:
         console.print_json(None if found is None else found.model_dump(mode="json"))
@@ -80,17 +82,22 @@ def status(
         return
     late = ", after results" if found.after_results else ", before any result"
     say(f"plan {wanted.name} was locked on {found.at}{late}", markup=False)
+    for known in found.results:
+        say(f"  there was {known}", markup=False)
     for change in found.changes:
         say(f"  {change.part} {change.key}: {change.locked} -> {change.now}", markup=False)
     if not found.changes:
         say("nothing was changed after the lock")
 
 
-def _content(plan: str, code: str | None) -> tuple[Any, Any]:
-    """The plan and what a lock of it holds; what the plan names is checked, nothing is built."""
+def _content(plan: str, code: str | None, *, absent: bool = False) -> tuple[Any, Any]:
+    """The plan and what a lock of it holds; what the plan names is read, nothing is built."""
     from finchaos.cli.assemble import find_plan, find_policies, find_scenarios
-    from governance.signoff.plan_lock import content_of
+    from governance.plan_files import held_files
+    from governance.signoff.plan_content import content_of
 
     wanted, beside = find_plan(plan)
-    policy, _ = find_policies(wanted, beside)
-    return wanted, content_of(wanted, policy, find_scenarios(wanted, beside), code)
+    policy, also = find_policies(wanted, beside)
+    scenarios = find_scenarios(wanted, beside)
+    files = held_files(wanted, beside, absent=absent)
+    return wanted, content_of(wanted, policy, scenarios, code, also=also, files=files)

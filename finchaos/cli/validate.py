@@ -67,17 +67,33 @@ def validate(
         from finchaos.cli.assemble import find_plan, gather
         from governance.environment import code_digest
         from governance.harness import validate as run_harness
-        from governance.signoff.plan_lock import compare_with_lock, content_of
+        from governance.plan_files import held_files
+        from governance.signoff.plan_content import content_of
+        from governance.signoff.plan_lock import compare_with_lock
         from governance.store import Store
 
         wanted, beside = find_plan(plan)
         with console.progress() as say:
             materials = gather(wanted, beside, say, store / ".models")
             home = Store(store)
-            now = content_of(wanted, materials.policy, materials.scenarios, code_digest())
+            now = content_of(
+                wanted,
+                materials.policy,
+                materials.scenarios,
+                code_digest(),
+                also=materials.also,
+                files=held_files(wanted, beside),
+            )
             lock = compare_with_lock(home, now)  # before anything is measured
             stored = run_harness(
-                wanted, materials, home, say, fresh=fresh, workers=worker_count(workers), lock=lock
+                wanted,
+                materials,
+                home,
+                say,
+                fresh=fresh,
+                workers=worker_count(workers),
+                lock=lock,
+                identity=now.identity,
             )
             written = _render(stored, wanted.formats, say) if report else {}
     summary = _summary(stored, written)
@@ -198,12 +214,21 @@ def _summary(stored: Any, written: dict[str, str]) -> dict[str, Any]:
         "lock": None if run.lock is None else run.lock.model_dump(mode="json"),
         "findings": dict(sorted(verdicts.items())),
         "evidence": len(run.evidence),
+        "processes_ended": _processes_ended(stored.folder),
         "worst": [
             {"verdict": f.verdict, "severity": f.severity, "id": f.id, "statement": f.statement}
             for f in weak
         ],
         "reports": written,
     }
+
+
+def _processes_ended(folder: Path) -> dict[str, int]:
+    """Of each check, how many processes the model had left running."""
+    from finchaos.core.provenance import parse_json
+
+    facts = parse_json((folder / "timings.json").read_bytes())
+    return dict(facts.get("processes_ended", {}))
 
 
 def _lock_line(lock: dict[str, Any] | None) -> str:
@@ -223,6 +248,9 @@ def _print(summary: dict[str, Any], seconds: float, following: str) -> None:
     say(_lock_line(summary["lock"]), markup=False)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["findings"].items())
     say(f"findings: {counts}; evidence: {summary['evidence']}")
+    if ended := summary["processes_ended"]:
+        said = ", ".join(f"{count} in {check}" for check, count in ended.items())
+        say(f"the model left processes running, which were ended: {said}", markup=False)
     for item in summary["worst"][:SHOWN_FINDINGS]:
         say(f"  {item['verdict']:<12} {item['severity']:<9} {item['statement']}", markup=False)
     if len(summary["worst"]) > SHOWN_FINDINGS:

@@ -97,7 +97,9 @@ class Change:
         already = earlier.measured("change", "cumulative_change")
         added = 0.0 if already is None or already.value is None else already.value
         note = f"{added:.3g} of it by the earlier run" if added else ""
-        yield measured(self, "position_change", moved, n=n, window=window)
+        yield measured(
+            self, "position_change", moved, n=n, window=window, note=_other_market(earlier, context)
+        )
         yield measured(self, "cumulative_change", moved + added, n=n, window=window, note=note)
 
     def _figures(
@@ -144,6 +146,13 @@ class Change:
             ),
             note="SHA-256 of each; positions and figures say what a change amounts to.",
         )
+
+
+def _other_market(earlier: Earlier, context: Context) -> str:
+    """What has to be said where decisions on different instruments are compared."""
+    then = next(one.name for one in earlier.run.inputs if one.role == "bars")
+    now = context.bars.symbol
+    return "" if then == now else f"the earlier run decided on {then}, this one on {now}"
 
 
 def _parts_then(earlier: Earlier) -> dict[str, str]:

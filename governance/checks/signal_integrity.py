@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from finchaos.core.bars import Bars
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, Subject
 from governance.check import Context, measured, not_measured
+from governance.descendants import NOT_HERE
 from governance.observe import digest_now, violations
 from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec, Window
 from governance.watched import Watch, watched
@@ -43,7 +43,7 @@ class SignalIntegrity:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="signal_integrity",
-        version=2,
+        version=3,
         title="Integrity of signals",
         question="Does the model answer every bar with one usable position within its limits?",
         pillar="conceptual_soundness",
@@ -57,7 +57,8 @@ class SignalIntegrity:
             "Counts what this sample provokes; other inputs may provoke more.",
             "Says nothing about whether a position is sensible.",
             "Attempts at the network and processes are counted while the model answers, not while "
-            "it trains, and only those that the interpreter knows of.",
+            "it trains, and only those that the interpreter knows of. What runs on afterwards is "
+            "counted whoever started it, where the system tells (Linux).",
         ),
         requires=(),
         metrics=(
@@ -83,6 +84,11 @@ class SignalIntegrity:
             _count("changed_digests", "Runs in which the model's own digest changed", "runs"),
             _count("network_attempts", "Attempts to reach the network; all refused", "attempts"),
             _count("started_processes", "Processes that the model started", "processes"),
+            _count(
+                "processes_left",
+                "Processes, orphans included, that still ran when the model had answered",
+                "processes",
+            ),
         ),
     )
 
@@ -93,28 +99,33 @@ class SignalIntegrity:
         try:
             candidate = context.candidate(subject)
         except (Exception, SystemExit) as error:  # the model's failure is what is being measured
-            yield from self._nothing_but_failures(1, f"fit failed: {_text(error)}", window)
+            reason = f"fit failed: {_text(error)}"
+            yield from self._nothing_but_failures(1, reason, window, {"failed_calls": 1})
             return
         runs = [_run(candidate, context.bars.rows(0, stop)) for stop in self._lengths(context)]
         answered = [run.counts for run in runs if run.counts is not None]
         failures = [run.failure for run in runs if run.failure]
         changes = {
+            "failed_calls": len(failures),
             "changed_inputs": sum(run.changed_input for run in runs),
             "changed_digests": sum(run.changed_digest for run in runs),
             "network_attempts": sum(len(run.seen.network) for run in runs),
             "started_processes": sum(len(run.seen.processes) for run in runs),
+            "processes_left": _all_left(runs),
         }
         if not answered:
             yield from self._nothing_but_failures(len(failures), failures[0], window, changes)
             return
-        totals = {name: sum(counts[name] for counts in answered) for name in answered[0]}
+        totals: dict[str, int | None] = {
+            name: sum(counts[name] for counts in answered) for name in answered[0]
+        }
         totals["missing_fields"] = max(counts["missing_fields"] for counts in answered)
         totals["unstable_fields"] = _unstable([run.fields for run in runs if run.counts])
-        totals |= {"failed_calls": len(failures), **changes}
+        totals |= changes
         rows = sum(run.rows for run in runs if run.counts is not None)
         for spec in self.card.metrics:
             n = rows if spec.unit == "rows" else len(runs)
-            yield measured(self, spec.name, totals[spec.name], n=n, window=window)
+            yield self._counted(spec.name, totals[spec.name], n, window)
         yield self._exhibit(runs)
 
     def _lengths(self, context: Context) -> list[int]:
@@ -123,18 +134,18 @@ class SignalIntegrity:
         return sorted({int(step) for step in steps}, reverse=True)
 
     def _nothing_but_failures(
-        self,
-        failures: int,
-        reason: str,
-        window: Window,
-        changes: Mapping[str, int] = MappingProxyType({}),
+        self, failures: int, reason: str, window: Window, counts: Mapping[str, int | None]
     ) -> Iterator[Evidence]:
-        counts = {"failed_calls": failures, **changes}
         for spec in self.card.metrics:
             if spec.name in counts:
-                yield measured(self, spec.name, counts[spec.name], n=failures, window=window)
+                yield self._counted(spec.name, counts[spec.name], failures, window)
             else:
                 yield not_measured(self, spec.name, reason, window=window, errored=True)
+
+    def _counted(self, name: str, count: int | None, n: int, window: Window) -> Evidence:
+        if count is None:
+            return not_measured(self, name, NOT_HERE, window=window)
+        return measured(self, name, count, n=n, window=window)
 
     def _exhibit(self, runs: list[_Run]) -> Exhibit:
         names = list(next(run.counts for run in runs if run.counts is not None))
@@ -217,6 +228,11 @@ def _counts(signals: Signals, bars: Bars, subject: Subject) -> dict[str, int]:
         "negative_regimes": 0 if regime is None else int((regime < 0).sum()),
         "missing_fields": len(promised - set(signals.arrays())),
     }
+
+
+def _all_left(runs: list[_Run]) -> int | None:
+    counts = [run.seen.left for run in runs if run.seen.left is not None]
+    return sum(counts) if len(counts) == len(runs) else None
 
 
 def _unstable(fields: list[frozenset[str]]) -> int:

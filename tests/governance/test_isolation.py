@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,17 +111,105 @@ def test_what_is_printed_is_kept_and_goes_nowhere_else(
     assert done.measurements.digest == here.digest
 
 
-def test_what_was_started_ends_with_the_check(context: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "seconds", "reason"),
+    [
+        ("forks", 60.0, ""),
+        ("escapes", 60.0, ""),
+        ("escapes_and_hangs", 4.0, "did not end within its 4 seconds: killed"),
+        ("escapes_and_eats", 60.0, "used more than its 1500 MB of memory: killed"),
+        ("escapes_and_kills_its_keeper", 60.0, "its process was ended by SIGKILL"),
+        ("deserts", 60.0, "its process was ended by SIGKILL"),
+    ],
+)
+def test_what_was_started_ends_with_the_check(
+    context: Context, tmp_path: Path, how: str, seconds: float, reason: str
+) -> None:
     place = tmp_path / "children"
-    apart(Misbehaving("forks", str(place)), context, WalkForward())
+    subject = Misbehaving(how, str(place))
+    (done,) = apart(subject, context, WalkForward(), seconds=seconds, memory_mb=1500.0)
     children = [int(line) for line in place.read_text().split()]
     assert children
-    for child in children:
-        for _ in range(100):
-            if not alive(child):
-                break
-            time.sleep(0.05)
-        assert not alive(child)
+    assert not [child for child in children if alive(child)]
+    assert done.left == len(children)
+    if reason:
+        assert reasons(done) == {reason}
+    else:
+        assert "errored" not in {item.status for item in done.measurements.evidence}
+
+
+def test_what_runs_on_after_the_answer_is_counted_here_and_apart(
+    context: Context, tmp_path: Path
+) -> None:
+    one = SignalIntegrity(histories=1)
+    (done,) = apart(Misbehaving("escapes", str(tmp_path / "apart")), context, one)
+    assert value(done.measurements.evidence, "processes_left") == 1.0 == done.left
+    here = measure(one, Misbehaving("escapes", str(tmp_path / "here")), context).evidence
+    os.kill(int((tmp_path / "here").read_text()), signal.SIGKILL)  # nothing ends it here
+    assert value(here, "processes_left") == 1.0
+    failed = load_policy("baseline").judge(done.measurements.evidence).findings
+    assert "signal_integrity.leaves_nothing_running" in {
+        one.rule for one in failed if one.verdict == "warn"
+    }
+
+
+_SCRIPT = """
+import sys
+from governance.checks.walk_forward import WalkForward
+from governance.check import Context
+from governance.isolation import measure_apart
+from governance.plan import LimitsPlan
+from governance.splits import anchored_folds
+from tests.planted.markets import regime_switching_bars
+from tests.planted.misbehaving import Misbehaving
+
+if __name__ == "__main__":
+    context = Context(
+        regime_switching_bars(1, n=500), anchored_folds(500, first_test=300, count=2, gap=5), 1
+    )
+    subject = Misbehaving(*sys.argv[1:])
+    for done in measure_apart([WalkForward()], subject, context, workers=1, limits=LimitsPlan()):
+        print(done.left)
+"""
+
+
+def begun(tmp_path: Path, how: str) -> tuple[subprocess.Popen[str], Path]:
+    """A validation in an interpreter of its own, whose output is a pipe."""
+    script, place = tmp_path / "script.py", tmp_path / "children"
+    script.write_text(_SCRIPT)
+    root = str(Path(__file__).resolve().parents[2])
+    process = subprocess.Popen(
+        [sys.executable, str(script), how, str(place)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    return process, place
+
+
+def test_whoever_waits_for_the_output_does_not_wait_for_an_escaped_process(tmp_path: Path) -> None:
+    process, place = begun(tmp_path, "escapes")
+    with process:
+        said, _ = process.communicate(timeout=120.0)
+    children = place.read_text().split()
+    assert said.split() == [str(len(children))]
+    assert not [child for child in children if alive(int(child))]
+
+
+def test_nothing_is_left_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    process, place = begun(tmp_path, "escapes_and_hangs")
+    with process:
+        assert eventually(place.exists)
+        process.kill()
+    (child,) = place.read_text().split()
+    assert eventually(lambda: not alive(int(child)))
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 120.0) -> bool:
+    limit = time.monotonic() + seconds
+    while not holds() and time.monotonic() < limit:
+        time.sleep(0.05)
+    return holds()
 
 
 def alive(process: int) -> bool:
@@ -261,17 +352,6 @@ def test_training_that_draws_without_a_seed_is_found_in_processes_too(context: C
     """All processes begin alike; two trainings of one model must not agree for that reason."""
     _, done = apart(Drawing(), context, WalkForward(), Reproducibility(), workers=1)
     assert value(done.measurements.evidence, "refit_digest_changes") == 1.0
-
-
-def test_a_process_that_leaves_a_session_of_its_own_is_not_waited_for(
-    context: Context, tmp_path: Path
-) -> None:
-    place = tmp_path / "children"
-    start = time.monotonic()
-    (dead,) = apart(Misbehaving("deserts", str(place)), context, WalkForward(), seconds=50.0)
-    assert reasons(dead) == {"its process was ended by SIGKILL"}
-    assert time.monotonic() - start < 40.0
-    os.kill(int(place.read_text().split()[0]), signal.SIGKILL)
 
 
 def test_a_fit_that_leaves_a_child_holds_up_nobody(context: Context) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -84,6 +84,45 @@ class Misbehaving:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         with open(self.place, "a") as file:
             file.write(f"{child.pid}\n")
+
+    def _escapes(self) -> None:
+        """Twice forked, in a session of its own, deaf to SIGTERM, with all that was open open."""
+        self._escape(lambda: time.sleep(600))
+
+    def _escape(self, then: Callable[[], None]) -> None:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            while not os.path.exists(self.place):
+                time.sleep(0.01)
+            return
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(self.place, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        then()
+        os._exit(0)
+
+    def _escapes_and_hangs(self) -> None:
+        self._escapes()
+        self._hangs()
+
+    def _escapes_and_eats(self) -> None:
+        self._escape(self._eats_and_stays)
+        self._hangs()
+
+    def _eats_and_stays(self) -> None:
+        kept = b"x" * 1_500_000_000
+        time.sleep(600)
+        assert kept
+
+    def _escapes_and_kills_its_keeper(self) -> None:
+        self._escapes()
+        time.sleep(2.0)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
 
     def _eats(self) -> None:
         kept = []

@@ -82,6 +82,14 @@ def test_lock_validate_edit_a_threshold_validate(home):
     assert "before any result; nothing was changed after that" in html(first)
     assert "Changed after the lock" not in html(first)
 
+    (home / "plan.yaml").write_text(PLAN.replace("bars.csv", f"{home}/./bars.csv"))
+    assert "nothing was changed" in call(home, "plan", "status").stdout
+    (home / "plan.yaml").write_text(PLAN)
+    rows = (home / "bars.csv").read_bytes()
+    (home / "bars.csv").write_bytes(rows[: rows.rstrip().rfind(b"\n") + 1])
+    assert "file data.source" in call(home, "plan", "status").stdout
+    (home / "bars.csv").write_bytes(rows)
+
     (home / "house.yaml").write_text(HOUSE.replace("limit: 0", "limit: 7"))
     assert "rule house.failed.limit: 0" in call(home, "plan", "status").stdout
     second = validated(home)

@@ -14,7 +14,7 @@ from finchaos.core.errors import DataError, IntegrityError
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip
 from governance.checks.change import Change
-from governance.earlier import Earlier
+from governance.earlier import Earlier, require_same_model
 from governance.harness import Materials, validate
 from governance.plan import DataPlan, FoldPlan, Plan, SubjectPlan
 from governance.policy import load_policy
@@ -155,6 +155,11 @@ def test_the_plan_names_the_earlier_run_by_its_folder(first: StoredRun, tmp_path
     assert reference.digest == first.run.digest
     with pytest.raises(DataError, match="not the folder of a run"):
         find_earlier(PLAN.model_copy(update={"since": "nowhere"}), tmp_path)
+    in_short = PLAN.model_copy(update={"since": str(first.folder)[:-50]})
+    assert find_earlier(in_short, tmp_path).digest == found.digest
+    require_same_model(found, "planted")
+    with pytest.raises(DataError, match="of another model"):
+        require_same_model(found, "renamed")
     copy = tmp_path / "damaged" / first.run.digest
     copy.mkdir(parents=True)
     (copy / "run.json").write_bytes(first.run.to_json().replace(b"changing", b"charming"))

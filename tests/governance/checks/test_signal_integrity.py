@@ -13,7 +13,9 @@ from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import context_of, measure
 
 CHECK = SignalIntegrity(histories=3)
-CHANGES = ("changed_inputs", "changed_digests", "network_attempts", "started_processes")
+CHANGES = (
+    "changed_inputs", "changed_digests", "network_attempts", "started_processes", "processes_left"
+)  # fmt: skip
 METRICS = {spec.name for spec in SignalIntegrity.card.metrics}
 
 
