@@ -1,10 +1,13 @@
 """Make the repository root importable, and judge no example by the clock.
 
 Tests share modules such as `tests.planted`. An example may be the one that compiles a kernel.
+What collection leaves in memory is never garbage: libraries that collect garbage at every call, as
+statsmodels does, need not walk through it.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -16,3 +19,7 @@ if _ROOT not in sys.path:
 
 settings.register_profile("finchaos", deadline=None)
 settings.load_profile("finchaos")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -180,6 +181,10 @@ class Bars:
 
     def __getitem__(self, row: int) -> Bar:
         return Bar(self.index[row], *(float(getattr(self, name)[row]) for name in BAR_FIELDS))
+
+    def __iter__(self) -> Iterator[Bar]:
+        values = (getattr(self, name).tolist() for name in BAR_FIELDS)
+        return map(Bar, self.index, *values)
 
     def rows(self, start: int | None = None, stop: int | None = None) -> Bars:
         """Bars ``start:stop`` by position, with the same provenance."""

@@ -113,7 +113,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect("next_return", _FAMILY, "Flat before every falling bar",
            _flat_where(lambda b: _next(b.close) < b.close)),
     Defect("next_return_on_fridays", _FAMILY, "Flat before falling Mondays, causal otherwise",
-           _flat_where(lambda b: (_next(b.close) < b.close) & (b.index.dayofweek == 4))),
+           _flat_where(lambda b: (_next(b.close) < b.close) & (b.index.day_of_week == 4))),
     Defect("next_crash", _FAMILY, "Flat before the rare bars that fall by more than 3 %",
            _flat_where(lambda b: _next(b.close) < 0.97 * b.close)),
     Defect("next_open", _FAMILY, "Executed at the bar it decides on: flat before gaps down",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from finchaos.core.bars import BAR_FIELDS, PRICE_FIELDS, Bar, Bars
+from finchaos.core.bars import BAR_FIELDS, Bar, Bars
 from finchaos.core.errors import CheckpointError, InputError
 from finchaos.core.files import write_atomic
 from finchaos.core.provenance import canonical_json, digest
@@ -38,6 +40,7 @@ CAPABILITIES = frozenset(Capability) - {
     Capability.TWO_PERSON_REARM,
     Capability.HYPER_PARAMETERS,
 }
+_values = attrgetter(*BAR_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,10 @@ class VolatilityRegime:
 
     def _replay(self, stream: VolatilityStream, bars: Bars) -> list[Signal]:
         issued, latched_bars = [], 0
-        for row in range(len(bars)):
+        for bar in bars:
             if self.rearm_after_bars is not None and latched_bars >= self.rearm_after_bars:
                 stream.rearm("replay operator")
-            issued.append(stream.step(bars[row]))
+            issued.append(stream.step(bar))
             latched_bars = latched_bars + 1 if stream.tripped else 0
         return issued
 
@@ -163,6 +166,7 @@ class VolatilityStream:
         self._reference: Bar | None = None
         self._recent: deque[tuple[float, ...]] = deque(maxlen=subject.max_repeats)
         self._last_ts: pd.Timestamp = pd.NaT  # type: ignore[assignment]
+        self._max_gap = pd.Timedelta(days=subject.max_gap_days)
 
     @property
     def tripped(self) -> bool:
@@ -187,8 +191,8 @@ class VolatilityStream:
 
     def guard(self, bar: Bar) -> str:
         """What is wrong with a bar; empty if nothing."""
-        values = tuple(float(getattr(bar, name)) for name in BAR_FIELDS)
-        if not np.isfinite(values).all():
+        values = tuple(map(float, _values(bar)))
+        if not all(map(math.isfinite, values)):
             return "a field is not finite"
         if min(values[:4]) <= 0.0 or bar.volume < 0.0:
             return "a price is not positive or the volume negative"
@@ -203,23 +207,23 @@ class VolatilityStream:
 
     def _guard_against(self, before: Bar | None, bar: Bar) -> str:
         limit = self.subject.fitted.jump_limit
-        if np.log(bar.high / bar.low) > limit:
+        if math.log(bar.high / bar.low) > limit:
             return "the range of the bar is beyond its limit"
         if before is None:
             return ""
         if bar.ts <= before.ts:
             return "time did not advance"
-        if bar.ts - before.ts > pd.Timedelta(days=self.subject.max_gap_days):
+        if bar.ts - before.ts > self._max_gap:
             return "a gap in time"
-        prices = [getattr(bar, name) for name in PRICE_FIELDS]
-        if max(abs(np.log(price / before.close)) for price in prices) > limit:
+        # Open and close lie within the range.
+        if max(abs(math.log(price / before.close)) for price in (bar.high, bar.low)) > limit:
             return "a price moved beyond its limit"
         return ""
 
     def _update(self, bar: Bar) -> None:
         if self._reference is not None:
-            move = np.log(bar.close / self._reference.close)
-            self._surprise = float(move / np.sqrt(self._variance))
+            move = float(np.log(bar.close / self._reference.close))
+            self._surprise = move / math.sqrt(self._variance)
             decay, slow = self.subject.decay, 0.99
             self._variance = decay * self._variance + (1.0 - decay) * move**2
             self._slow_variance = slow * self._slow_variance + (1.0 - slow) * move**2
@@ -257,7 +261,7 @@ class VolatilityStream:
             return None
         try:
             age = now - self._reference.ts
-            stale = not pd.Timedelta(0) <= age <= pd.Timedelta(days=self.subject.max_gap_days)
+            stale = not pd.Timedelta(0) <= age <= self._max_gap
         except Exception as error:  # fail closed
             self._trip(f"heartbeat failed: {type(error).__name__}")
             return self._answer(self._last_ts)

@@ -340,10 +340,20 @@ def test_an_interrupted_run_leaves_no_process_behind(context: Context, tmp_path:
     found = measure_apart(
         [Writes(str(place))], VolatilityRegime(), context, workers=1, limits=LimitsPlan()
     )
-    threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        next(found)
-    found.close()
+
+    def interrupt() -> None:
+        while not (place.exists() and place.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(found)
+        found.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
     (child,) = (int(line) for line in place.read_text().split())
     assert not alive(child)
 

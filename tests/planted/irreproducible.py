@@ -1,8 +1,7 @@
-"""Subjects that do not say the same again, one way each."""
+"""Subjects that do not say the same again, one way each, and that can be stored and streamed."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,27 +34,11 @@ class RestlessSignals(VolatilityRegime):
         return replace(signals, position=position)
 
 
-class DrawsGlobally(VolatilityRegime):
-    """Draws from the process-wide generators and uses nothing of it."""
-
-    def signals(self, bars: Bars) -> Signals:
-        np.random.random()  # noqa: NPY002
-        random.random()  # noqa: S311
-        return super().signals(bars)
-
-
 class StreamsDifferently(VolatilityRegime):
     """Streams forget faster than the batch does."""
 
     def open(self, warmup: Bars | None = None) -> VolatilityStream:
         return super(StreamsDifferently, replace(self, decay=0.9)).open(warmup)
-
-
-class IgnoresWarmup(VolatilityRegime):
-    """Streams start without having replayed anything."""
-
-    def open(self, warmup: Bars | None = None) -> VolatilityStream:
-        return super().open(None)
 
 
 class LosesTraining(VolatilityRegime):

@@ -10,13 +10,12 @@ from governance.checks.kill_switch import KillSwitch
 from governance.faults import FAULTS
 from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import switches
+from tests.planted.defects import planted
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
 from tests.planted.switches import WithSwitch
 
 CHECK = KillSwitch(starts=2, history_bars=60, clean_bars=40, mild_starts=0)
-LASTING = ("silent_feed", "time_gap")
-"""Faults after which the sound guard finds every bar too late, so that the switch trips anew."""
 SAME_BAR = sorted(name for name, fault in FAULTS.items() if fault.kind == "immediate")
 
 
@@ -70,39 +69,37 @@ def test_same_seed_same_numbers(sound: Measured, context: Context, bars: Bars) -
     assert other.exhibits[0].columns[0] == sound.exhibits[0].columns[0]
 
 
-def _defect(context: Context, stream: type) -> Measured:
-    return measure(CHECK, WithSwitch(switch=stream), context)
-
-
-def _latches_only_on_lasting_faults(found: Measured) -> None:
-    for fault in FAULTS:
-        assert found.value("latched_share", fault=fault) == float(fault in LASTING), fault
+def _defect(context: Context, defect: str | type) -> Measured:
+    subject = planted(defect) if isinstance(defect, str) else WithSwitch(switch=defect)
+    return measure(CHECK, subject, context)
 
 
 def test_loud_on_a_switch_that_does_not_latch(context: Context) -> None:
-    found = _defect(context, switches.NonLatching)
+    found = _defect(context, "non_latching")
     assert found.value("trip_share") == 1.0
-    assert found.value("self_rearm_count") == 2 * (len(FAULTS) - len(LASTING))
-    _latches_only_on_lasting_faults(found)
+    assert found.value("self_rearm_count") == 2 * len(FAULTS)
+    for fault in FAULTS:
+        assert found.value("latched_share", fault=fault) == 0.0, fault
 
 
 def test_loud_on_a_switch_that_rearms_itself_late(context: Context) -> None:
-    found = _defect(context, switches.SelfRearming)
+    found = _defect(context, "self_rearming")
     assert found.value("trip_share") == 1.0
     assert found.value("self_rearm_count") == 2 * len(FAULTS)
     short = KillSwitch(starts=2, history_bars=60, clean_bars=20)
-    unseen = measure(short, WithSwitch(switch=switches.SelfRearming), context)
+    unseen = measure(short, planted("self_rearming"), context)
     assert unseen.value("self_rearm_count") == 0
 
 
 def test_loud_on_a_latch_that_a_heartbeat_clears(context: Context) -> None:
-    found = _defect(context, switches.ClearedByHeartbeat)
-    assert found.value("self_rearm_count") == 2 * (len(FAULTS) - len(LASTING))
-    _latches_only_on_lasting_faults(found)
+    found = _defect(context, "cleared_by_heartbeat")
+    assert found.value("self_rearm_count") == 2 * len(FAULTS)
+    for fault in FAULTS:
+        assert found.value("latched_share", fault=fault) == 0.0, fault
 
 
 def test_loud_on_a_slow_switch(context: Context) -> None:
-    found = _defect(context, switches.Slow)
+    found = _defect(context, "late")
     assert found.value("trip_share", fault="price_spike") == 0.0
     assert found.find("latency_bars", fault="price_spike").status == "skipped"
     assert found.value("latency_bars", fault="frozen_feed") == 4.0
@@ -110,19 +107,17 @@ def test_loud_on_a_slow_switch(context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "faults", "closed"),
+    ("defect", "faults", "closed"),
     [
-        (switches.IgnoresNan, {"not_a_number", "infinity", "dead_monitor"}, 1.0),
-        (switches.PassesNanOn, {"not_a_number", "infinity", "dead_monitor"}, 0.0),
-        (switches.Raising, {"not_a_number", "infinity", "dead_monitor"}, 0.0),
-        (switches.DeafToSilence, {"silent_feed", "unreadable_clock"}, 1.0),
+        ("skips_unreadable", {"not_a_number", "infinity", "dead_monitor"}, 1.0),
+        ("raising", {"not_a_number", "infinity", "dead_monitor"}, 0.0),
+        ("deaf_to_silence", {"silent_feed", "unreadable_clock"}, 1.0),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_loud_on_the_faults_a_switch_misses(
-    context: Context, stream: type, faults: set[str], closed: float
+    context: Context, defect: str, faults: set[str], closed: float
 ) -> None:
-    found = _defect(context, stream)
+    found = _defect(context, defect)
     missed = {name for name in FAULTS if found.value("trip_share", fault=name) == 0.0}
     assert missed == faults
     assert all(found.value("trip_share", fault=name) == 1.0 for name in set(FAULTS) - faults)
@@ -132,8 +127,17 @@ def test_loud_on_the_faults_a_switch_misses(
     )
 
 
+def test_loud_on_a_switch_that_trips_and_says_no_number(context: Context) -> None:
+    found = _defect(context, "passes_nan_on")
+    assert found.value("trip_share") == 1.0
+    unreadable = {"not_a_number", "infinity", "dead_monitor"}
+    for fault in FAULTS:
+        closed = float(fault not in unreadable)
+        assert found.value("fail_closed_share", fault=fault) == closed, fault
+
+
 def test_errors_that_a_stream_raises_stand_in_the_table(context: Context) -> None:
-    table = _defect(context, switches.Raising).exhibits[0]
+    table = _defect(context, "raising").exhibits[0]
     columns = {column.name: column.values for column in table.columns}
     errors = dict(zip(columns["fault"], columns["error raised"], strict=True))
     assert errors["not_a_number"] == "ValueError: planted"
@@ -141,14 +145,14 @@ def test_errors_that_a_stream_raises_stand_in_the_table(context: Context) -> Non
 
 
 def test_loud_on_a_position_held_after_the_trip(context: Context) -> None:
-    found = _defect(context, switches.KeepsPosition)
+    found = _defect(context, "keeps_position")
     assert found.value("trip_share") == 1.0
     assert found.value("latched_share") == 0.0
     assert found.value("fail_closed_share", fault="price_spike") == 0.0
 
 
 def test_loud_on_rearming_by_nobody_and_by_no_one(context: Context) -> None:
-    anybody = _defect(context, switches.AnybodyMayRearm)
+    anybody = _defect(context, "anybody_may_rearm")
     assert anybody.value("blank_rearm_accepted") == 2 * len(FAULTS)
     nobody = _defect(context, switches.NobodyMayRearm)
     assert nobody.value("blank_rearm_accepted") == 0

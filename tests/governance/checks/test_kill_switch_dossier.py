@@ -26,7 +26,7 @@ from governance.selftest.volatility_regime import (
     VolatilityStream,
 )
 from governance.switch_exhibits import fail_closed_table, latency_curve, latency_quantile
-from tests.planted import switches
+from tests.planted.defects import planted
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import Measured, context_of, measure
 from tests.planted.switches import WithSwitch
@@ -82,7 +82,7 @@ def test_missed_trips_have_the_exact_interval(sound: Measured, context: Context)
     assert (missed.value, missed.n) == (0.0, injected)
     assert missed.interval is not None
     assert missed.interval.high == pytest.approx(1 - 0.025 ** (1 / injected), abs=1e-12)
-    deaf = measure(CHECK, WithSwitch(switch=switches.DeafToSilence), context)
+    deaf = measure(CHECK, planted("deaf_to_silence"), context)
     found = deaf.find("missed_trip_share")
     assert found.value == 8 / injected  # silence and a clock that tells no time, four times each
     assert found.interval is not None
@@ -104,16 +104,14 @@ def test_every_injection_stands_in_one_column_of_the_proof(
     ends = ("flat and latched", "flat, then moved", "carried on", "held, or no number",
             "raised an error")  # fmt: skip
     where = {
-        VolatilityStream: "flat and latched",
-        switches.NonLatching: "flat, then moved",
-        switches.Raising: "raised an error",
-        switches.PassesNanOn: "held, or no number",
-        switches.IgnoresNan: "carried on",
+        "": "flat and latched",
+        "non_latching": "flat, then moved",
+        "raising": "raised an error",
+        "passes_nan_on": "held, or no number",
+        "skips_unreadable": "carried on",
     }
-    for stream, column in where.items():
-        found = sound if stream is VolatilityStream else measure(
-            CHECK, WithSwitch(switch=stream), context
-        )  # fmt: skip
+    for defect, column in where.items():
+        found = measure(CHECK, planted(defect), context) if defect else sound
         (table,) = [e for e in found.exhibits if e.name == "fail_closed"]
         rows = columns(table)
         assert [sum(row) for row in zip(*(rows[end] for end in ends), strict=True)] == [4.0] * len(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from governance.check import Context
 from governance.checks.point_in_time import PointInTime
 from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import leaks
+from tests.planted.defects import planted
 from tests.planted.markets import regime_switching_bars
-from tests.planted.measurements import context_of, measure
+from tests.planted.measurements import Measured, context_of, measure
 
 CHECK = PointInTime()
 
@@ -36,11 +38,10 @@ def context(bars: Bars) -> Context:
     return context_of(bars)
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    leaks.RemembersHistories.forget()
-    yield
-    leaks.RemembersHistories.forget()
+@pytest.fixture(scope="module")
+def leaking(bars: Bars) -> Callable[[str], Measured]:
+    """What was measured of each defect, once."""
+    return cache(lambda name: measure(CHECK, planted(name), context_of(bars)))
 
 
 @pytest.mark.parametrize("continuous", [False, True])
@@ -58,48 +59,51 @@ def test_quiet_on_a_causal_subject_and_repeatable(context: Context, continuous: 
 
 
 @pytest.mark.parametrize(
-    "subject",
+    "defect",
     [
-        leaks.LookAhead(),
-        leaks.LookAheadOnFridays(),
-        leaks.LookAheadOnCrashes(),
-        leaks.LookAheadOnVolume(),
-        leaks.LookAheadOnRange(),
-        leaks.CentredSmoothing(),
-        leaks.FullSampleScaler(),
-        leaks.KnowsTheEnd(),
+        "next_return",
+        "next_return_on_fridays",
+        "next_crash",
+        "next_volume",
+        "next_range",
+        "smoothed_regime",
+        "scaler_of_the_sample",
+        "bars_to_come",
     ],
-    ids=lambda subject: type(subject).__name__,
 )
-def test_loud_on_signals_that_know_the_future(context: Context, subject: VolatilityRegime) -> None:
-    found = measure(CHECK, subject, context)
+def test_loud_on_signals_that_know_the_future(
+    leaking: Callable[[str], Measured], defect: str
+) -> None:
+    found = leaking(defect)
+    assert found.value("failed_calls") == 0
     assert found.value("changed_rows") > 0
     assert found.value("leaking_cuts_share") > 0
     table = found.exhibits[0]
     assert any(value != "none" for value in table.columns[-1].values)
 
 
-def test_reach_tells_how_far_a_leak_looks_ahead(context: Context) -> None:
-    assert measure(CHECK, leaks.LookAhead(), context).value("reach_bars") == 1
-    assert measure(CHECK, leaks.CentredSmoothing(), context).value("reach_bars") == 5
-    assert measure(CHECK, leaks.FullSampleScaler(), context).value("reach_bars") > 300
+def test_reach_tells_how_far_a_leak_looks_ahead(leaking: Callable[[str], Measured]) -> None:
+    assert leaking("next_return").value("reach_bars") == 1
+    assert leaking("smoothed_regime").value("reach_bars") == 5
+    assert leaking("scaler_of_the_sample").value("reach_bars") > 300
 
 
-def test_alterations_tell_what_a_leak_reads(context: Context) -> None:
-    volume = measure(CHECK, leaks.LookAheadOnVolume(), context)
+def test_alterations_tell_what_a_leak_reads(leaking: Callable[[str], Measured]) -> None:
+    volume = leaking("next_volume")
     assert volume.value("changed_rows", alteration="volume") > 0
     assert volume.value("changed_rows", alteration="range") == 0
-    spread = measure(CHECK, leaks.LookAheadOnRange(), context)
+    spread = leaking("next_range")
     assert spread.value("changed_rows", alteration="range") > 0
     assert spread.value("changed_rows", alteration="volume") == 0
-    end = measure(CHECK, leaks.KnowsTheEnd(), context)
+    end = leaking("bars_to_come")
     assert end.value("changed_rows", alteration="truncation") > 0
     assert end.value("changed_rows", alteration="noise") == 0
-    assert end.value("max_position_change") == 0
+    assert end.value("max_position_change") == 1
+    assert leaking("smoothed_regime").value("max_position_change") == 0
 
 
 def test_a_leak_through_remembered_histories_is_found_in_fit(context: Context) -> None:
-    found = measure(CHECK, leaks.RemembersHistories(), context)
+    found = measure(CHECK, planted("leak_in_training"), context)
     assert found.value("changed_rows") == 0
     assert found.value("refit_changed_rows") > 0
 
@@ -114,7 +118,7 @@ def test_a_leak_through_data_looked_up_by_date_is_found_in_fit(
 
 
 def test_signals_looked_up_by_date_are_found(context: Context) -> None:
-    found = measure(CHECK, leaks.LooksUpSignals(), context)
+    found = measure(CHECK, planted("dates"), context)
     assert found.value("changed_rows") == 0
     assert found.value("anonymous_changed_rows") > 0
 
@@ -140,7 +144,7 @@ def test_foresight_by_close_or_else_by_date_is_found_once_both_are_withheld(
 
 
 def test_inputs_that_depend_on_the_price_level_show_there_alone(context: Context) -> None:
-    found = measure(CHECK, leaks.ReadsThePriceLevel(), context)
+    found = measure(CHECK, planted("price_level"), context)
     loud = {e.metric for e in found if e.value}
     assert loud == {"rescaled_changed_rows", "rescaled_max_position_change"}
 
@@ -158,7 +162,7 @@ def test_a_threshold_that_equals_a_training_value_is_quiet_at_another_level(
 
 
 def test_only_the_end_of_a_long_sample_is_rescaled(context: Context) -> None:
-    found = measure(PointInTime(rescaled_bars=200), leaks.ReadsThePriceLevel(), context)
+    found = measure(PointInTime(rescaled_bars=200), planted("price_level"), context)
     rescaled = found.find("rescaled_changed_rows")
     assert rescaled.n == 200 + VolatilityRegime().card.warmup_bars
     assert rescaled.window.end == context.bars.index[-1].isoformat()
@@ -168,7 +172,7 @@ def test_only_the_end_of_a_long_sample_is_rescaled(context: Context) -> None:
 
 
 def test_a_model_that_refuses_altered_bars_is_counted(context: Context) -> None:
-    found = measure(CHECK, leaks.RefusesJumps(), context)
+    found = measure(CHECK, planted("fails_on_jumps"), context)
     assert found.value("failed_calls") > 0
     refused = found.find("changed_rows", alteration="scale")
     assert refused.status == "errored"
@@ -177,7 +181,7 @@ def test_a_model_that_refuses_altered_bars_is_counted(context: Context) -> None:
 
 
 def test_unsteady_signals_show_in_the_self_check(context: Context) -> None:
-    found = measure(CHECK, leaks.Unsteady(), context)
+    found = measure(CHECK, planted("restless_answers"), context)
     check = found.find("changed_rows").self_check
     assert check is not None
     assert not check.holds

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from finchaos.core.bars import Bars
-from finchaos.core.subject import Capability
+from finchaos.core.subject import Capability, Subject
 from governance.check import Context
 from governance.checks.reproducibility import Reproducibility
 from governance.selftest.volatility_regime import VolatilityRegime
 from tests.planted import irreproducible
+from tests.planted.defects import named, planted
 from tests.planted.markets import regime_switching_bars
 from tests.planted.measurements import context_of, measure
 
@@ -73,18 +74,20 @@ def test_quiet_where_the_switch_trips_and_a_person_rearms(bars: Bars, row: int) 
         (irreproducible.UnseededFit(), {"refit"}),
         (irreproducible.RestlessSignals(), {"repeat", "refit", "reload"}),
         (irreproducible.StreamsDifferently(), {"stream"}),
-        (irreproducible.IgnoresWarmup(), {"stream"}),
+        (planted("no_warm_up"), {"stream"}),
         (irreproducible.LosesTraining(), {"reload"}),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, VolatilityRegime) else "",
+    ids=named,
 )
 def test_loud_on_one_way_and_on_no_other(
-    context: Context, subject: VolatilityRegime, loud: set[str]
+    context: Context, subject: Subject, loud: set[str]
 ) -> None:
     found = measure(CHECK, subject, context)
-    changed = {way for way in WAYS if found.value(f"{way}_changed_rows") > 0}
+    measured = [way for way in WAYS if found.find(f"{way}_changed_rows").status == "measured"]
+    assert set(WAYS) - set(measured) <= {"reload"} - subject.capabilities
+    changed = {way for way in measured if found.value(f"{way}_changed_rows") > 0}
     assert changed == loud
-    for way in WAYS:
+    for way in measured:
         sizes = [e.value or 0.0 for e in found if e.metric == f"{way}_max_difference"]
         assert (max(sizes) > 0) == (way in loud)
 
@@ -99,7 +102,7 @@ def test_digests_tell_training_and_storage_apart(context: Context) -> None:
 
 
 def test_global_generators_are_watched(context: Context) -> None:
-    found = measure(CHECK, irreproducible.DrawsGlobally(), context)
+    found = measure(CHECK, planted("global_draws"), context)
     assert found.value("global_generators_disturbed") == 2
     assert found.find("global_generators_disturbed").n == (3 if "torch" in sys.modules else 2)
     assert found.value("repeat_changed_rows") == 0
