@@ -1,4 +1,4 @@
-"""What page one says is wrong: each breached rule in plain words, its figure, clauses and remedy."""
+"""What page one says is wrong: each breached rule in plain words, with figure and remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORDER = ("fail", "warn", "not_assessed")
 _DEFAULT_REMEDY = {
     "fail": "Mend the cause or restrict the use, then validate again.",
     "warn": "Weigh it, and record who accepts it and why.",
-    "not_assessed": "Supply what the reason says is missing, or record who accepts the gap and why.",
+    "not_assessed": "Supply what is missing, or record who accepts the gap and why.",
 }
 
 

@@ -76,6 +76,12 @@ class CheckSection:
         )
 
     @property
+    def lead(self) -> Figure | None:
+        """The first figure of a check with a failure or a warning, which the main part shows."""
+        weak = any(line.finding.verdict in ("fail", "warn") for line in self.findings)
+        return self.figures[0] if weak and self.figures else None
+
+    @property
     def counts(self) -> dict[Verdict, int]:
         """Findings by verdict."""
         found = [line.finding.verdict for line in self.findings]
