@@ -153,7 +153,8 @@ def wanted(
     parts += [f"--seed {seed}"] if seed != 1 else []
     parts += [f"--kind {name}" for name in kind or ()]
     parts += [f"--defect {name}" for name in defect or ()]
-    command = " ".join([*parts, "--reports FOLDER"])
+    parts += [f"--report-format {name}" for name in formats if list(formats) != ["html"]]
+    command = " ".join([*parts, "--reports FOLDER", *(["--page FILE"] if page else [])])
     return Wanted(folder, page, tuple(formats), (sound_twin, *planted), command, seed)
 
 
