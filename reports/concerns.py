@@ -10,7 +10,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from governance.record import CheckCard, ClauseCoverage, Evidence, Finding, Run, Severity, Verdict
+from governance.record import (
+    SEVERITIES,
+    CheckCard,
+    ClauseCoverage,
+    Evidence,
+    Finding,
+    Run,
+    Severity,
+    Verdict,
+)
 from governance.record import Threshold as Limit
 from reports.judgements import FindingLine, RuleBlock, SeveritySection
 from reports.numbers import quantity
@@ -86,8 +95,15 @@ def concerns(run: Run, sections: Sequence[SeveritySection]) -> tuple[Concern, ..
     cards = {card.name: card for card in run.cards}
     clauses = {clause.clause: clause for clause in run.coverage}
     blocks = [(section.severity, block) for section in sections for block in section.weak]
-    blocks.sort(key=lambda pair: (not pair[1].blocks, _ORDER.index(_worst(pair[1]))))
+    blocks.sort(key=lambda pair: _rank(*pair))
     return tuple(_concern(severity, block, run, cards, clauses) for severity, block in blocks)
+
+
+def _rank(severity: Severity, block: RuleBlock) -> tuple[bool, int, int, bool]:
+    """Answers that break the contract come before what other checks make of such answers."""
+    broken = block.lines[0].finding.check == "signal_integrity"
+    weight = SEVERITIES.index(severity)
+    return not block.blocks, _ORDER.index(_worst(block)), weight, not broken
 
 
 def _worst(block: RuleBlock) -> Verdict:
@@ -148,7 +164,9 @@ def _measured(
     parts += notes[:1]
     about = f" ({'; '.join(parts)})" if parts else ""
     also = f", the worst of {len(lines)} breaches" if len(lines) > 1 else ""
-    return f"{meaning.rstrip('.')}: {worst.observed}{about}{also}. Limit: {worst.limit}."
+    return (
+        f"{meaning.rstrip('.')}: {worst.observed}{about}{also}. Limit: {worst.limit.rstrip('.')}."
+    )
 
 
 def _reason(finding: Finding) -> str:
