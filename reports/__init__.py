@@ -29,6 +29,7 @@ def render(
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
     program: str = "finchaos",
+    reproduction: str = "validate plan.yaml",
 ) -> bytes:
     """The report of a Run in one format. The same arguments give the same bytes.
 
@@ -47,6 +48,8 @@ def render(
         has that of the last signature, and none if there is no signature either.
     program : str
         How its readers call the command, for the commands that the report names.
+    reproduction : str
+        What they ask of it to make the record anew.
 
     Raises
     ------
@@ -57,9 +60,16 @@ def render(
     MissingDependencyError
         If the format needs a package or library that is absent.
     """
-    return render_all(run, exhibits, (format,), signoffs=signoffs, dated=dated, program=program)[
-        format
-    ]
+    made = render_all(
+        run,
+        exhibits,
+        (format,),
+        signoffs=signoffs,
+        dated=dated,
+        program=program,
+        reproduction=reproduction,
+    )
+    return made[format]
 
 
 def render_all(
@@ -70,10 +80,18 @@ def render_all(
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
     program: str = "finchaos",
+    reproduction: str = "validate plan.yaml",
 ) -> dict[str, bytes]:
     """Several formats at once, by name; every chart is drawn only once. See :func:`render`."""
     from reports.view import report_view
 
     modules = {name: registry.module("reports.formats", name) for name in formats}
-    view = report_view(run, exhibits, signoffs=signoffs, dated=dated, program=program)
+    view = report_view(
+        run,
+        exhibits,
+        signoffs=signoffs,
+        dated=dated,
+        program=program,
+        reproduction=reproduction,
+    )
     return {name: module.render(view) for name, module in modules.items()}

@@ -129,6 +129,11 @@ class RuleBlock:
         return tuple(line for line in self.lines if line.finding.verdict != "pass")
 
     @property
+    def only_gaps(self) -> bool:
+        """Whether all that did not pass could not be assessed."""
+        return all(line.finding.verdict == "not_assessed" for line in self.weak)
+
+    @property
     def passed(self) -> PassedLines | None:
         """Lines that passed, as one."""
         lines = [line for line in self.lines if line.finding.verdict == "pass"]

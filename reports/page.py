@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.concerns import SHOWN_CONCERNS
 from reports.figures import Figure
 from reports.judgements import VERDICT_NAMES
 from reports.numbers import unit_style
@@ -62,6 +63,7 @@ def page(view: ReportView, medium: Medium) -> str:
         zoom=_zoom if medium == "screen" else lambda figure: None,
         verdict_names=VERDICT_NAMES,
         glossary=GLOSSARY,
+        shown_concerns=SHOWN_CONCERNS,
     )
     return without_controls(text)
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from reports.charts import drawn
 from reports.downsample import extremes
-from reports.plots import INK, PALETTE, QUIET, WIDTH_INCHES, dated_axis
+from reports.plots import INK, PALETTE, QUIET, dated_axis
 
 STRESS, TRIPPED = "#d55e00", "#000000"
+WIDTH_INCHES = 6.85
 _SHADES = ("#dbe7f1", "#f6dcc8", "#e7c4de", "#cbe9dd")
 """Pale tints of the palette, calmest regime first."""
 _BUCKETS = 600

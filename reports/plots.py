@@ -18,7 +18,7 @@ from reports.tables import words
 INK, QUIET = "#1b2733", "#5a6672"
 PALETTE = ("#0b4f8a", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours after Okabe and Ito (2008), told apart by the colour-blind; black comes last."""
-WIDTH_INCHES, PANEL_INCHES = 6.85, 1.75
+WIDTH_INCHES, PANEL_INCHES = 5.4, 1.6
 _LONGEST_INCHES = 8.6
 _BUCKETS = 450
 _MOST_MARKS = 2_000

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from governance.record import Verdict
 
 _ABBREVIATIONS = frozenset({"auc", "cvar", "es", "js", "kl", "ks", "mae", "psi", "rmse", "var"})
+
+NARROW_CHARACTERS = 62
+"""That fit half a page's width in print."""
 
 Tone = Verdict | Literal["", "quiet"]
 
@@ -54,6 +58,19 @@ class Table:
     heads: tuple[Head, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it fits half a page's width."""
+        columns = zip(self.heads, *self.rows, strict=True)
+        return sum(_width(head, cells) for head, *cells in columns) <= NARROW_CHARACTERS
+
+
+def _width(head: Head, cells: Sequence[Cell]) -> int:
+    """Characters that a column needs: its longest cell, and the longest word of its head."""
+    longest = max((max(len(c.text) + len(c.flag), len(c.under)) for c in cells), default=0)
+    words_of_head = max(map(len, f"{head.text} {head.unit}".split()), default=0)
+    return max(longest, words_of_head) + 2
 
 
 class Notes:

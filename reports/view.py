@@ -8,6 +8,7 @@ from datetime import datetime
 
 from finchaos.core.errors import IntegrityError
 from governance.record import ROLES, CheckCard, Exhibit, PolicyRef, Run, Scalar, SignOff, Verdict
+from reports.concerns import Concern, concerns
 from reports.figures import Figure, anchor, exhibit_table, undrawable, verified
 from reports.judgements import (
     VERDICTS,
@@ -75,6 +76,12 @@ class CheckSection:
         )
 
     @property
+    def lead(self) -> Figure | None:
+        """The first figure of a check with a failure or a warning, which the main part shows."""
+        weak = any(line.finding.verdict in ("fail", "warn") for line in self.findings)
+        return self.figures[0] if weak and self.figures else None
+
+    @property
     def counts(self) -> dict[Verdict, int]:
         """Findings by verdict."""
         found = [line.finding.verdict for line in self.findings]
@@ -107,6 +114,8 @@ class ReportView:
     gate_sentence, summary : str
     counts : Table
         Findings by severity and verdict.
+    concerns : tuple of Concern
+        Rules that did not pass in plain words, what closes the gate first.
     findings : tuple of FindingLine
         Worst first.
     severities : tuple of SeveritySection
@@ -130,6 +139,8 @@ class ReportView:
         Whether a demonstration root of trust stands behind a signature.
     program : str
         How the reader calls the command.
+    reproduction : str
+        The command that makes the record anew.
     """
 
     run: Run
@@ -137,6 +148,7 @@ class ReportView:
     gate_sentence: str
     summary: str
     counts: Table
+    concerns: tuple[Concern, ...]
     findings: tuple[FindingLine, ...]
     severities: tuple[SeveritySection, ...]
     coverage: tuple[CoverageLine, ...]
@@ -152,6 +164,7 @@ class ReportView:
     date_label: str
     demo: bool
     program: str
+    reproduction: str
 
     @property
     def signed(self) -> bool:
@@ -195,6 +208,7 @@ def report_view(
     signoffs: Sequence[SignOff] = (),
     dated: datetime | None = None,
     program: str = "finchaos",
+    reproduction: str = "validate plan.yaml",
 ) -> ReportView:
     """The view of a Run.
 
@@ -205,6 +219,7 @@ def report_view(
     """
     run = Run.from_json(run.to_json())  # what is stored, not the order it was built in
     lines = finding_lines(run)
+    severities = severity_sections(lines, run.cards)
     label = "Date of report"
     if dated is None and signoffs:
         label = "Last signed"
@@ -215,8 +230,9 @@ def report_view(
         gate_sentence=gate_sentence(run),
         summary=paragraph(run, signoffs),
         counts=verdict_counts(run.findings),
+        concerns=concerns(run, severities),
         findings=lines,
-        severities=severity_sections(lines, run.cards),
+        severities=severities,
         coverage=coverage_lines(run, signoffs),
         also=tuple(
             FurtherGuidance(item.policy, coverage_lines(run, signoffs, item.coverage))
@@ -233,6 +249,7 @@ def report_view(
         date_label=label,
         demo=any(item.trust == "demo" for item in signoffs),
         program=program,
+        reproduction=f"{program} {reproduction}",
     )
 
 

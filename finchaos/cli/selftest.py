@@ -63,10 +63,23 @@ def selftest(
         Path | None,
         typer.Option(help="File for the figures that reports print: governance/selftest.json."),
     ] = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a validation report of one defect of each family, or of those chosen."
+        ),
+    ] = None,
+    report_format: Annotated[
+        list[str] | None, typer.Option(help="Of those reports; html by default. Repeatable.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="File for a page of what the reports say; needs --reports.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Plant every defect in every kind of sound model, and see which checks find it.
 
+    With --reports, some of them are also validated, sealed and rendered as any model is.
     The exit code is 10 if a defect was missed or a sound model accused.
     """
     start = time.perf_counter()
@@ -76,16 +89,23 @@ def selftest(
         known = kinds()
         chosen = {name: known[name] for name in _chosen("kind", kind, tuple(known))}
         names = _chosen("defect", defect, tuple(one.name for one in DEFECTS))
+        defects = [one for one in DEFECTS if one.name in names]
+        told = _wanted(
+            reports, page, report_format, kind=kind, defect=defect, kinds=chosen,
+            defects=defects, sound=sound, seed=seed,
+        )  # fmt: skip
         with console.progress() as say:
             matrix = self_test(
                 sound=sound,
                 kinds=chosen,
-                defects=[one for one in DEFECTS if one.name in names],
+                defects=defects,
                 seed=seed,
                 workers=max(worker_count(workers), 1),
                 progress=say,
             )
-        found = matrix.summary()
+            found = matrix.summary()
+            if told is not None:
+                told.write(found, max(worker_count(workers), 1), say)
         write_atomic(out, (_text(found) + "\n").encode())
         if keep is not None:
             write_atomic(keep, (matrix.kept().model_dump_json(indent=1) + "\n").encode())
@@ -94,6 +114,20 @@ def selftest(
     else:
         _print(matrix, str(out), time.perf_counter() - start)
     raise typer.Exit(10 if matrix.missed or matrix.falsely_accused else 0)
+
+
+def _wanted(
+    folder: Path | None, page: Path | None, formats: list[str] | None, **chosen: Any
+) -> Any:
+    """The reports that were asked for, refused before anything is measured; None if none were."""
+    from finchaos.cli.planted_reports import wanted
+    from finchaos.core.errors import InputError
+
+    if folder is not None:
+        return wanted(folder, page, formats or ["html"], **chosen)
+    if page is not None or formats:
+        raise InputError("--page and --report-format tell of reports", remedy="add --reports")
+    return None
 
 
 def _chosen(what: str, wanted: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,16 +21,16 @@ def render(view: ReportView) -> bytes:
     run = view.run
     gate = run.gate.upper() + (" (inconclusive)" if run.inconclusive else "")
     lines = [
-        f"## Validation of {_text(view.model)}: gate {gate}",
+        f"## Validation of {plain(view.model)}: gate {gate}",
         "",
-        f"{_text(view.gate_sentence)} {_text(view.summary)}",
+        f"{plain(view.gate_sentence)} {plain(view.summary)}",
         "",
         *_table(view.counts),
         "",
     ]
     if run.gate_reasons:
         lines += ["### Reasons for the gate", ""]
-        lines += [f"- {_text(reason)}" for reason in run.gate_reasons[:_MOST_FINDINGS]]
+        lines += [f"- {plain(reason)}" for reason in run.gate_reasons[:_MOST_FINDINGS]]
         lines += _rest(len(run.gate_reasons))
     if view.weak:
         lines += ["### Findings that did not pass", ""]
@@ -38,7 +38,7 @@ def render(view: ReportView) -> bytes:
         lines += [_row(_weak(line)) for line in view.weak[:_MOST_FINDINGS]]
         lines += _rest(len(view.weak))
     lines += [
-        f"Policy {_text(run.policy.name)} {_text(run.policy.version)} ({run.policy.status}). "
+        f"Policy {plain(run.policy.name)} {plain(run.policy.version)} ({run.policy.status}). "
         f"Run `{run.digest}`; verify with `{view.program} verify {view.short_digest}`.",
         "",
     ]
@@ -67,10 +67,10 @@ def _cell(cell: Cell) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_text(cell) for cell in cells)} |"
+    return f"| {' | '.join(plain(cell) for cell in cells)} |"
 
 
-def _text(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown and HTML leave alone, on one line."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return _SPECIAL.sub(r"\\\1", plain).replace("\\<", "&lt;").replace("\\&", "&amp;")

@@ -14,6 +14,8 @@ from html.parser import HTMLParser
 import pytest
 
 from reports import render
+from reports.concerns import SHOWN_CONCERNS
+from reports.view import report_view
 from tests.reports.hostile import PAYLOAD, hostile
 from tests.reports.sample import sample, signoffs
 
@@ -94,7 +96,7 @@ def test_content_security_policy_allows_only_the_scripts_that_are_there(small: P
 def test_order_is_verdict_findings_coverage_checks_appendix(small: Page) -> None:
     sections = [a.get("id", "") for t, a in small.tags if t == "section"]
     assert [s for s in sections if not s.startswith("check-")] == [
-        "verdict", "findings", "coverage", "checks", "appendix",
+        "verdict", "findings", "coverage", "glance", "checks", "passed", "appendix",
     ]  # fmt: skip
     text = small.text
     verdict = text[: text.index("2 Findings by severity", text.index("Sign-off"))]
@@ -108,6 +110,11 @@ def test_committee_finds_what_it_needs(small: Page) -> None:
     for finding in run.findings:
         if finding.verdict != "pass":
             assert finding.statement in text
+    concerns = report_view(run, SMALL.exhibits).concerns
+    front = text[: text.index("2 Findings by severity")]
+    for concern in concerns[:SHOWN_CONCERNS]:
+        for part in (concern.headline, concern.measured, concern.remedy, *concern.clauses):
+            assert part in front
     for reason in run.gate_reasons:
         assert reason in text
     for card in run.cards:

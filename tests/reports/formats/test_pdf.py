@@ -37,7 +37,7 @@ def test_first_page_carries_the_verdict(data: bytes) -> None:
     first = words(pypdf.PdfReader(io.BytesIO(data)).pages[0])
     for wanted in (
         "mamba_regime 0.4.2", "Gate: Closed, inconclusive", "SR 26-2", "active",
-        "Reasons for the gate", "Prohibited use", "A. Łukasik", "Approved with conditions",
+        "What closes the gate", "Prohibited use", "A. Łukasik", "Approved with conditions",
         "Pending", "DEMO TRUST", "21 November 2026", TINY.run.digest[:12],
     ):  # fmt: skip
         assert wanted in first, wanted
