@@ -165,9 +165,16 @@ def joint_excess(
 
 
 def joint_null(
-    compared: Sequence[ComparedSeries], settings: NullSettings, rng: np.random.Generator
+    compared: Sequence[ComparedSeries],
+    settings: NullSettings,
+    rng: np.random.Generator,
+    *,
+    least_block: int = 1,
 ) -> tuple[float, np.ndarray] | None:
-    """The largest stability index over its limit, and draws of it without drift, shape (draws,)."""
+    """The largest stability index over its limit, and draws of it without drift, shape (draws,).
+
+    Blocks have ``least_block`` rows or more.
+    """
     moving = [series for series in compared if not series.constant]
     if not moving:
         return None
@@ -177,7 +184,7 @@ def joint_null(
         reference,
         rows,
         rng,
-        plan=BlockPlan.of(reference, rows),
+        plan=BlockPlan.of(reference, rows, least_block=least_block),
         draws=settings.draws,
         bins=settings.bins,
     )["psi"]

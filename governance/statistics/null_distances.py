@@ -51,7 +51,7 @@ class BlockPlan:
     kept: float
 
     @classmethod
-    def of(cls, reference: np.ndarray, current_size: int) -> BlockPlan:
+    def of(cls, reference: np.ndarray, current_size: int, *, least_block: int = 1) -> BlockPlan:
         """The plan for a reference panel: its longest block and its smallest share kept.
 
         Length and share come from normal scores of the ranks and their absolute values: level and
@@ -62,20 +62,56 @@ class BlockPlan:
         reference : numpy.ndarray, shape (n, s)
         current_size : int
             Rows of the sample that is compared; no block is longer.
+        least_block : int
+            Where the panel is known to follow something slower than it shows.
         """
-        longest = max(block_length(_levels_and_sizes(column)[0]) for column in reference.T)
-        block = max(1, min(longest, current_size))
-        kept = min(
-            share_kept_by_blocks(scores, block)
-            for column in reference.T
-            for scores in _levels_and_sizes(column)
-        )
-        return cls(block, kept)
+        longest = max(block_length(levels_and_sizes(column)[0]) for column in reference.T)
+        block = max(1, min(max(longest, least_block), current_size))
+        return cls(block, share_kept_in_panel(reference, block))
+
+
+def share_kept_in_panel(reference: np.ndarray, block: int) -> float:
+    """The smallest share of long-run variance that blocks keep, over series, levels and sizes."""
+    shares = (
+        share_kept_by_blocks(scores, block)
+        for column in reference.T
+        for scores in levels_and_sizes(column)
+    )
+    return min(shares, default=1.0)
+
+
+def studentised(
+    drawn: np.ndarray, freedom: float, rng: np.random.Generator, *, quadratic: bool = True
+) -> np.ndarray:
+    """Draws of a null whose scale was itself estimated from few independent values.
+
+    Each is multiplied by ``freedom`` over a chi-square of as many degrees of freedom (by its root
+    if the statistic is linear in the data): what F is to chi-square and Student's t to the normal.
+    Far in the tail this decides: with 40 degrees the point exceeded once in a thousand is a
+    quarter further out.
+
+    Parameters
+    ----------
+    drawn : numpy.ndarray, shape (draws,)
+        Of a distance, quadratic near zero, or of a mean.
+    freedom : float
+        Independent values behind the scale.
+    rng : numpy.random.Generator
+    quadratic : bool
+
+    References
+    ----------
+    Ibragimov & Müller, t-statistic based correlation and heterogeneity robust inference, JBES 28
+    (2010); Kiefer & Vogelsang, A new asymptotic theory for heteroskedasticity-autocorrelation
+    robust tests, Econometric Theory 21 (2005).
+    """
+    factor = freedom / rng.chisquare(freedom, size=len(drawn))
+    return np.asarray(drawn * (factor if quadratic else np.sqrt(factor)))
 
 
 def independent_worth(values: np.ndarray) -> float:
     """Independent values that a series is worth, by its level or its dispersion: the fewer."""
-    return min(effective_sample_size(scores) for scores in _levels_and_sizes(values))
+    return min(effective_sample_size(scores) for scores in levels_and_sizes(values))
 
 
 def null_distances(
@@ -146,7 +182,7 @@ def null_distances(
     return found
 
 
-def _levels_and_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def levels_and_sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normal scores of the ranks, and their absolute values."""
     scores = ndtri((rankdata(values) - 0.5) / len(values))
     return scores, np.abs(scores)
