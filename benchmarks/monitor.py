@@ -82,9 +82,7 @@ def _rate(hits: int, looks: int) -> tuple[float, str]:
     return 100.0 * hits / looks, f"{100.0 * interval.low:.1f} to {100.0 * interval.high:.1f}"
 
 
-def _counted(
-    seeds: range, factor: float, looks: Looks, settings: MonitorSettings
-) -> Counter[str]:
+def _counted(seeds: range, factor: float, looks: Looks, settings: MonitorSettings) -> Counter[str]:
     counted: Counter[str] = Counter()
     for seed in seeds:
         counted.update(alarmed(seed, factor, looks, settings))
@@ -96,9 +94,7 @@ def alarmed(seed: int, factor: float, looks: Looks, settings: MonitorSettings) -
     bars = _bars(seed, factor, looks)
     folds = anchored_folds(looks.reference, first_test=400, count=2, gap=5)
     context = Context(bars=bars.rows(0, looks.reference), folds=folds, seed=seed)
-    found = read_instruments(
-        VolatilityThreshold(), context, bars.rows(looks.reference), settings
-    )
+    found = read_instruments(VolatilityThreshold(), context, bars.rows(looks.reference), settings)
     said = {
         "charts": any(one.first_alarm is not None for one in found.charts),
         "tests": any(one.rejected for one in found.tests),

@@ -7,7 +7,7 @@ rows that follow each other are not exchangeable one by one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -22,7 +22,7 @@ MOST_ROWS = 4000
 """Latest rows of a reference that are compared: distances of all pairs are kept in memory."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class EnergyTest:
     """Result of :func:`energy_test`.
 
@@ -44,7 +44,7 @@ class EnergyTest:
     limit: float
     p_value: float
     block: int
-    drawn: np.ndarray
+    drawn: np.ndarray = field(compare=False)
 
 
 def energy_distance(reference: np.ndarray, current: np.ndarray) -> float:

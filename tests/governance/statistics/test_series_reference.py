@@ -47,7 +47,7 @@ def test_cells_rise_with_the_values_and_hold_them_all():
         values = np.round(rng.standard_cauchy(n), 2)
         codes, cells = SeriesReference(values, 10).cells
         assert codes.shape == (n,)
-        assert 0 <= codes.min()
+        assert codes.min() >= 0
         assert codes.max() < cells
         assert (np.diff(codes[np.argsort(values, kind="stable")]) >= 0).all()
 
