@@ -73,7 +73,10 @@ def run(options: Options, looks: Looks = Looks()) -> Report:
         "instrument", "at most, %", f"no change, % of {looks.quiet}", "95 % interval",
         f"doubled, % of {looks.louder}", "95 % interval ",
     )  # fmt: skip
-    note = f"GARCH(1, 1) of weights {looks.garch}, {looks.reference} bars in the run, looked at after {looks.new} more."
+    note = (
+        f"GARCH(1, 1) of weights {looks.garch}, {looks.reference} bars in the run, looked at after "
+        f"{looks.new} more."
+    )
     return Report("monitor", (Table("Alarms of the monitor", columns, rows, (note,)),))
 
 
