@@ -201,8 +201,9 @@ def _distances(
     The pseudo-count shrinks with the samples: an empty bin then has the share that it has in
     samples of the actual sizes.
     """
+    targets = quantile_targets(sizes[0], bins)
     ends, own, new, ks = _count_draws(
-        codes, cells, *starts, *sizes, plan.block, quantile_targets(sizes[0], bins)
+        codes, cells, starts[0], starts[1], sizes[0], sizes[1], plan.block, targets
     )
     frequent = np.zeros(ends.shape, dtype=bool)
     frequent[:, :-1] = ends[:, 1:] == ends[:, :-1]
