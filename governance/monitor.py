@@ -20,6 +20,7 @@ from finchaos.core.provenance import random_stream
 from finchaos.core.signals import Signals
 from finchaos.core.subject import Subject
 from governance.check import Context, Skip
+from governance.monitored import Memory, Watched
 from governance.monitoring import (
     TEST_TIMES,
     ChartReading,
@@ -35,7 +36,7 @@ from governance.statistics.control_charts import Chart, Cusum, Ewma
 from governance.statistics.drift import ComparedSeries, NullSettings, compare_panel, joint_null
 from governance.statistics.holm import holm
 from governance.statistics.multivariate import energy_test
-from governance.statistics.null_distances import LEAST_ROWS
+from governance.statistics.null_distances import LEAST_ROWS, studentised
 from governance.statistics.out_of_sample import out_of_sample
 from governance.statistics.panels import Panel, inputs_panel, latents_panel, outputs_panel
 from governance.statistics.resampling import block_length
@@ -47,29 +48,6 @@ _SERIES_RATE = 0.05  # of the limits shown beside each distance; they alarm nobo
 _SERIES_DRAWS = 400
 _SAME_SIGNALS = 1e-8
 _HORIZON = 500  # bars a chart is expected to be read before the next validation
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """A panel before and after the end of the run.
-
-    Attributes
-    ----------
-    panel : Panel
-    reference, current : numpy.ndarray, shapes (n, s) and (m, s)
-    history : numpy.ndarray, shape (h, s)
-        What came right before the current rows.
-    """
-
-    panel: Panel
-    reference: np.ndarray
-    current: np.ndarray
-    history: np.ndarray
-
-    @property
-    def moving(self) -> np.ndarray:
-        """Which series move in the reference, shape (s,)."""
-        return np.ptp(self.reference, axis=0) > 0.0
 
 
 @dataclass
@@ -189,8 +167,9 @@ def _test(watched: list[Watched], seed: int, settings: MonitorSettings, found: R
         return
     used = due[-1]
     tests: list[DriftTest] = []
+    memory = Memory.of(watched, used)
     for one in watched:
-        tests += _tests_of(one, used, seed, settings, found)
+        tests += _tests_of(one, used, seed, settings, memory, found)
     found.test_level = 0.5 * settings.false_alarm_rate / TEST_TIMES
     adjusted = holm(np.array([test.p_value for test in tests]))
     for test, p in zip(tests, adjusted, strict=True):
@@ -201,7 +180,7 @@ def _test(watched: list[Watched], seed: int, settings: MonitorSettings, found: R
 
 
 def _tests_of(
-    one: Watched, used: int, seed: int, settings: MonitorSettings, found: Readings
+    one: Watched, used: int, seed: int, settings: MonitorSettings, memory: Memory, found: Readings
 ) -> Iterator[DriftTest]:
     name, reference, current = one.panel.name, one.reference, one.current[:used]
 
@@ -212,17 +191,22 @@ def _tests_of(
     compared = compare_panel(one.panel, reference, current, drawn, rng)
     found.distances += [_distance(series) for series in compared]
     law = NullSettings(settings.bins, _SERIES_RATE, settings.draws)
-    joint = joint_null(compared, law, rng(f"{name}.joint"))
+    least = memory.block if name == "performance" else 1
+    joint = joint_null(compared, law, rng(f"{name}.joint"), least_block=least)
+    scale = rng(f"{name}.scale")
     if joint is not None:
-        yield _named(name, "series", joint[0], _p_value(joint[0], joint[1]))
+        null = studentised(joint[1], memory.worth, scale)
+        yield _named(name, "series", joint[0], _p_value(joint[0], null))
     moving = one.moving
     if moving.sum() > 1:
         energy = energy_test(
             reference[:, moving], current[:, moving], rng(f"{name}.energy"), draws=settings.draws
         )
-        yield _named(name, "energy", energy.statistic, energy.p_value)
+        null = studentised(energy.drawn, memory.worth, scale)
+        yield _named(name, "energy", energy.statistic, _p_value(energy.statistic, null))
     if name == "performance" and moving.all():
         loss, null = _mean_loss(reference[:, 0], current[:, 0], rng(name), settings.draws)
+        null = studentised(null, memory.worth, scale, quadratic=False)
         yield _named(name, "mean", loss, _p_value(loss, null))
 
 

@@ -3,13 +3,17 @@
 A chart of values that depend on those before it, or whose variance clusters, alarms far more often
 than its tables say. So a series is first turned into normal scores of its reference, what an
 autoregression foresees is taken out, and the limit is then set on stretches put together from
-blocks of these residuals: at the limit, such stretches alarm once in the stated run length. Every
-stretch is standardised by a resampled reference of its own, so that the error in the reference's
-mean and spread is paid for.
+blocks of these residuals: at the limit, as many of them alarm as the stated run length allows.
+
+A limit far in the tail of what the reference has shown is a guess at more than its mean. Every
+stretch is therefore standardised by a resampled reference of its own, for the error in mean and
+spread, and then divided by the root of a chi-square over its degrees of freedom, one for each
+block of the reference, for the error in how blocks vary: what Student's t is to the normal.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +27,7 @@ from governance.statistics.resampling import block_length
 LEAST_REFERENCE = 200
 """Rows of a reference below which no chart is calibrated."""
 _MOST_LAGS = 5
-_LEAST_BLOCK = 20
+_LEAST_BLOCK = 30
 _STEPS = 2_000_000  # simulated bars behind a limit
 _ALARMS = 100.0  # expected among them, at least
 
@@ -106,6 +110,10 @@ def calibrated_limit(
 ) -> float:
     """The limit that resampled stretches exceed once in ``run_length`` bars.
 
+    Alarms that come at a constant rate leave a share of ``exp(-bars / run_length)`` of the
+    stretches without one. An alarm stands until the chart is set up anew, so that several in one
+    stretch are one.
+
     Parameters
     ----------
     chart : Chart
@@ -125,7 +133,10 @@ def calibrated_limit(
     References
     ----------
     Jones, Champ & Rigdon, The performance of exponentially weighted moving average charts with
-    estimated parameters, Technometrics 43 (2001), on the price of estimated parameters.
+    estimated parameters, Technometrics 43 (2001), and Gandy & Kvaloy, Guaranteed conditional
+    performance of control charts via bootstrap methods, Scandinavian Journal of Statistics 40
+    (2013), on the price of estimated parameters; Ibragimov & Müller, t-statistic based correlation
+    and heterogeneity robust inference, JBES 28 (2010), on degrees of freedom from blocks.
     """
     if not 2.0 <= run_length <= _STEPS:
         raise InputError(
@@ -133,22 +144,18 @@ def calibrated_limit(
             expected=f"from 2 to {_STEPS} bars",
             got=str(run_length),
         )
-    steps = int(min(10 * _STEPS, max(_STEPS, _ALARMS * run_length)))
-    stretches = _stretches(np.asarray(residuals), max(1, steps // horizon), horizon, rng)
-    wanted = stretches.size / run_length
-    low, high = 0.0, 1.0
-    while chart.alarms(stretches, high) > wanted:
-        low, high = high, 2.0 * high
-    for _ in range(14):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if chart.alarms(stretches, middle) > wanted else (low, middle)
-    return high
+    steps = min(10.0 * _STEPS, max(_STEPS, _ALARMS * run_length))
+    # Where alarms are frequent, stretches short enough that some have none.
+    bars = max(1, min(horizon, math.ceil(run_length)))
+    stretches = _stretches(np.asarray(residuals), math.ceil(steps / horizon), bars, rng)
+    quiet = math.exp(-bars / run_length)
+    return float(np.quantile(chart.highest(stretches), quiet, method="higher"))
 
 
 def _stretches(
     residuals: np.ndarray, count: int, horizon: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Stretches from blocks, each standardised by a reference from blocks; (count, horizon)."""
+    """Stretches from blocks, each studentised by a reference from blocks; (count, horizon)."""
     n = len(residuals)
     block = min(max(_LEAST_BLOCK, 2 * block_length(residuals)), n // 4)
     sums = np.stack(
@@ -159,6 +166,8 @@ def _stretches(
         (row[starts + block] - row[starts]).sum(axis=1) / (starts.shape[1] * block) for row in sums
     )
     spread = np.sqrt(np.maximum(second - first**2, 1e-12))
+    freedom = n / block
+    spread *= np.sqrt(rng.chisquare(freedom, size=count) / freedom)
     begin = rng.integers(0, n, size=(count, -(-horizon // block)))
     rows = (begin[:, :, None] + np.arange(block)).reshape(count, -1)[:, :horizon] % n
     return (residuals[rows] - first[:, None]) / spread[:, None]

@@ -39,10 +39,10 @@ class Chart(Protocol):
         """Expected bars until a side exceeds ``limit`` when all values are N(shift, 1)."""
         ...
 
-    def alarms(self, stretches: np.ndarray, limit: float) -> int:
-        """How often the limit is exceeded in stretches, shape (count, bars).
+    def highest(self, stretches: np.ndarray) -> np.ndarray:
+        """Highest value of either side in each stretch, shape (count,).
 
-        The chart starts anew with every stretch and after every alarm.
+        Of stretches of shape (count, bars); the chart starts anew with every one.
         """
         ...
 
@@ -90,9 +90,9 @@ class Cusum:
         rates = [1.0 / one_sided_cusum_run_length(k, limit, side * shift) for side in (1.0, -1.0)]
         return 1.0 / sum(rates)
 
-    def alarms(self, stretches: np.ndarray, limit: float) -> int:
-        """Alarms with a restart of both sides from 0."""
-        return int(_cusum_alarms(np.ascontiguousarray(stretches), self.reference_value, limit))
+    def highest(self, stretches: np.ndarray) -> np.ndarray:
+        """Highest of both sums in each stretch, shape (count,)."""
+        return _cusum_highest(np.ascontiguousarray(stretches), self.reference_value)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Ewma:
         _possible(limit)
         return _extrapolated(lambda m: _ewma_chain(self.weight, limit, shift, 2 * m + 1))
 
-    def alarms(self, stretches: np.ndarray, limit: float) -> int:
-        """Alarms with a restart from 0."""
-        return int(_ewma_alarms(np.ascontiguousarray(stretches), self.weight, limit))
+    def highest(self, stretches: np.ndarray) -> np.ndarray:
+        """Highest absolute mean in each stretch, shape (count,)."""
+        return _ewma_highest(np.ascontiguousarray(stretches), self.weight)
 
 
 def normal_limit(chart: Chart, run_length: float) -> float:
@@ -233,16 +233,16 @@ def _cusum_path(z: np.ndarray, k: float) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy")
-def _cusum_alarms(stretches: np.ndarray, k: float, limit: float) -> int:
-    count = 0
+def _cusum_highest(stretches: np.ndarray, k: float) -> np.ndarray:
+    found = np.empty(len(stretches))
     for i in range(len(stretches)):
-        up, down = 0.0, 0.0
+        up, down, most = 0.0, 0.0, 0.0
         for t in range(stretches.shape[1]):
             z = stretches[i, t]
             up, down = max(0.0, up + z - k), max(0.0, down - z - k)
-            if up > limit or down > limit:
-                count, up, down = count + 1, 0.0, 0.0
-    return count
+            most = max(most, up, down)
+        found[i] = most
+    return found
 
 
 @njit(cache=True, error_model="numpy")
@@ -256,12 +256,12 @@ def _ewma_path(z: np.ndarray, weight: float) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy")
-def _ewma_alarms(stretches: np.ndarray, weight: float, limit: float) -> int:
-    count, bound = 0, limit * np.sqrt(weight / (2.0 - weight))
+def _ewma_highest(stretches: np.ndarray, weight: float) -> np.ndarray:
+    found, sigma = np.empty(len(stretches)), np.sqrt(weight / (2.0 - weight))
     for i in range(len(stretches)):
-        mean = 0.0
+        mean, most = 0.0, 0.0
         for t in range(stretches.shape[1]):
             mean = (1.0 - weight) * mean + weight * stretches[i, t]
-            if abs(mean) > bound:
-                count, mean = count + 1, 0.0
-    return count
+            most = max(most, abs(mean))
+        found[i] = most / sigma
+    return found

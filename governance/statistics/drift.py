@@ -10,14 +10,8 @@ import numpy as np
 from governance.record import Residual
 from governance.statistics.null_distances import BlockPlan, independent_worth, null_distances
 from governance.statistics.panels import Panel
-from governance.statistics.two_sample import (
-    DISTANCES,
-    binned_shares,
-    distances,
-    entropy,
-    log_scale_shift,
-    mean_shift,
-)
+from governance.statistics.series_reference import SeriesReference
+from governance.statistics.two_sample import DISTANCES, entropy, log_scale_shift, mean_shift
 
 IDENTITY_TOLERANCE = 1e-9
 RandomStream = Callable[[str], np.random.Generator]
@@ -101,7 +95,7 @@ class ComparedSeries:
 
     def identities(self, bins: int) -> dict[str, Residual]:
         """How far two distances are from what they equal, computed a second way."""
-        p, q = binned_shares(self.reference, self.current, bins)
+        p, q = SeriesReference(self.reference, bins).shares(self.current)
         both = self.found["kl_reference_to_current"] + self.found["kl_current_to_reference"]
         gained = float(entropy(0.5 * (p + q)) - 0.5 * (entropy(p) + entropy(q)))
         return {
@@ -147,7 +141,7 @@ def compare_panel(
                 bins=settings.bins,
             )
             limits = {key: settings.limit(drawn[key][:, 0]) for key in DISTANCES}
-        found = distances(reference[:, j], current[:, j], settings.bins)
+        found = SeriesReference(reference[:, j], settings.bins).distances(current[:, j])
         compared.append(
             ComparedSeries(panel.name, name, reference[:, j], current[:, j], found, limits)
         )
@@ -171,9 +165,16 @@ def joint_excess(
 
 
 def joint_null(
-    compared: Sequence[ComparedSeries], settings: NullSettings, rng: np.random.Generator
+    compared: Sequence[ComparedSeries],
+    settings: NullSettings,
+    rng: np.random.Generator,
+    *,
+    least_block: int = 1,
 ) -> tuple[float, np.ndarray] | None:
-    """The largest stability index over its limit, and draws of it without drift, shape (draws,)."""
+    """The largest stability index over its limit, and draws of it without drift, shape (draws,).
+
+    Blocks have ``least_block`` rows or more.
+    """
     moving = [series for series in compared if not series.constant]
     if not moving:
         return None
@@ -183,7 +184,7 @@ def joint_null(
         reference,
         rows,
         rng,
-        plan=BlockPlan.of(reference, rows),
+        plan=BlockPlan.of(reference, rows, least_block=least_block),
         draws=settings.draws,
         bins=settings.bins,
     )["psi"]

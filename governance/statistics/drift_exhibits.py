@@ -12,7 +12,7 @@ from governance.splits import Fold
 from governance.statistics.drift import ComparedSeries
 from governance.statistics.null_distances import LEAST_ROWS
 from governance.statistics.panels import Panel
-from governance.statistics.two_sample import distances
+from governance.statistics.series_reference import SeriesReference
 
 LEAST_ROWS_OF_YEAR = 20
 
@@ -76,6 +76,7 @@ def years_exhibit(
     first_test, last_test = folds[0].test_start, folds[-1].test_end
     years = np.asarray(index.year)[:last_test]
     found: dict[str, tuple[float | None, ...]] = {}
+    fitted: dict[int, list[SeriesReference]] = {}  # by end of training: years share a fold
     for year in np.unique(years[first_test:]):
         rows = np.flatnonzero(years == year)
         rows = rows[rows >= max(first_test, panel.first)]
@@ -85,9 +86,11 @@ def years_exhibit(
         reference = panel.table[panel.first : in_force.train_end]
         if len(reference) < LEAST_ROWS:
             continue
+        if in_force.train_end not in fitted:
+            fitted[in_force.train_end] = [SeriesReference(column, bins) for column in reference.T]
         found[str(year)] = tuple(
-            distances(reference[:, j], panel.table[rows, j], bins)["psi"]
-            for j in range(len(panel.series))
+            one.stability_index(panel.table[rows, j])
+            for j, one in enumerate(fitted[in_force.train_end])
         )
     if not found:
         return None

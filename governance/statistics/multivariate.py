@@ -7,7 +7,7 @@ rows that follow each other are not exchangeable one by one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -15,6 +15,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from finchaos.core.errors import InputError
+from governance.statistics.null_distances import share_kept_in_panel
 from governance.statistics.resampling import block_length
 
 MOST_ROWS = 4000
@@ -34,12 +35,16 @@ class EnergyTest:
     p_value : float
     block : int
         Rows that were relabelled together.
+    drawn : numpy.ndarray, shape (draws,)
+        The statistic of relabelled samples, over the share of the long-run variance of the
+        reference that such blocks keep.
     """
 
     statistic: float
     limit: float
     p_value: float
     block: int
+    drawn: np.ndarray = field(compare=False)
 
 
 def energy_distance(reference: np.ndarray, current: np.ndarray) -> float:
@@ -84,7 +89,8 @@ def energy_test(
     Notes
     -----
     Blocks are twice as long as the dependence asks for, since they lose what crosses their seams,
-    and at most a quarter of the current rows.
+    and at most a quarter of the current rows. What they lose all the same is given back: a distance
+    is quadratic in the data, so that its null grows with the long-run variance.
     """
     old = np.asarray(reference, dtype=np.float64)[-MOST_ROWS:]
     new = np.asarray(current, dtype=np.float64)
@@ -98,11 +104,11 @@ def energy_test(
     actual = np.zeros((len(pooled), 1), dtype=np.float32)
     actual[len(old) :] = 1.0
     statistic = float(_energy(apart, actual)[0])
-    drawn = _energy(apart, labels)
+    drawn = _energy(apart, labels) / share_kept_in_panel(old[:, np.ptp(old, axis=0) > 0.0], block)
     # A tie counts against a finding.
     p_value = float((1 + (drawn >= statistic).sum()) / (1 + draws))
     limit = float(np.quantile(drawn, 1.0 - false_alarm_rate))
-    return EnergyTest(statistic, limit, p_value, block)
+    return EnergyTest(statistic, limit, p_value, block, drawn)
 
 
 def _fitting(old: np.ndarray, new: np.ndarray) -> None:
@@ -124,12 +130,17 @@ def _labels(
     rng: np.random.Generator, rows: int, current: int, block: int, draws: int
 ) -> np.ndarray:
     """Which rows are called current, shape (rows, draws): whole blocks, the last one cut."""
-    found = np.zeros((rows, draws), dtype=np.float32)
+    found = np.empty((rows, draws), dtype=np.float32)
+    row = np.arange(rows)
+    parts = -(-rows // block)
+    sizes = np.full(parts, block)
+    sizes[-1] = rows - block * (parts - 1)
+    before = np.empty(parts, dtype=np.int64)
     for draw in range(draws):
-        rolled = np.roll(np.arange(rows), -int(rng.integers(rows)))
-        parts = [rolled[start : start + block] for start in range(0, rows, block)]
-        chosen = np.concatenate([parts[k] for k in rng.permutation(len(parts))])
-        found[chosen[:current], draw] = 1.0
+        place = (row - int(rng.integers(rows))) % rows
+        order = rng.permutation(parts)
+        before[order] = np.cumsum(sizes[order]) - sizes[order]
+        found[:, draw] = before[place // block] + place % block < current
     return found
 
 

@@ -44,7 +44,7 @@ def quantile_edges(reference: np.ndarray, bins: int = DEFAULT_BINS) -> np.ndarra
     >>> quantile_edges(np.array([0.0, 1.0, 1.0, 1.0, 1.0, 2.0]), bins=3).tolist()
     [0.9999999999999999, 1.0]
     """
-    values = _sample(reference, "reference")
+    values = sample(reference, "reference")
     if not 2 <= bins <= len(values):
         raise InputError(
             "the reference cannot be binned",
@@ -190,7 +190,7 @@ def binned_shares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smoothed shares of both samples in the bins of the reference."""
     edges = quantile_edges(reference, bins)
-    new = _sample(current, "current")
+    new = sample(current, "current")
     return (
         smoothed_shares(bin_counts(np.asarray(reference), edges)),
         smoothed_shares(bin_counts(new, edges)),
@@ -210,7 +210,8 @@ def log_scale_shift(reference: np.ndarray, current: np.ndarray) -> float:
     return float(np.log(np.std(current) / np.std(reference)))
 
 
-def _sample(values: np.ndarray, what: str) -> np.ndarray:
+def sample(values: np.ndarray, what: str) -> np.ndarray:
+    """A finite series as float64, shape (n,); InputError, which names ``what``, if it is none."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
         raise InputError(

@@ -7,10 +7,11 @@ import pytest
 from scipy.signal import lfilter
 
 from finchaos.core.errors import InputError
+from governance.statistics import chart_calibration
 from governance.statistics.chart_calibration import Residuals, calibrated_limit
 from governance.statistics.control_charts import Cusum, Ewma, normal_limit
 
-REFERENCE, NEW, RUN_LENGTH = 2000, 250, 250
+REFERENCE, NEW, RUN_LENGTH = 2000, 250, 1000
 
 
 def autoregression(rng: np.random.Generator, n: int, phi: float = 0.9) -> np.ndarray:
@@ -26,7 +27,7 @@ def garch(rng: np.random.Generator, n: int) -> np.ndarray:
     return found[300:]
 
 
-def bars_per_alarm(make, chart, samples: int, *, calibrated: bool) -> float:
+def share_alarmed(make, chart, samples: int, *, calibrated: bool) -> float:
     alarms, limit = 0, normal_limit(chart, RUN_LENGTH)
     for seed in range(samples):
         rng = np.random.default_rng(seed)
@@ -39,18 +40,32 @@ def bars_per_alarm(make, chart, samples: int, *, calibrated: bool) -> float:
             new = fitted.of(reference, new)
         else:
             new = (new - reference.mean()) / reference.std()
-        alarms += chart.alarms(new[None], limit)
-    return samples * NEW / max(alarms, 1)
+        alarms += bool(chart.highest(new[None])[0] > limit)
+    return alarms / samples
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chart", [Cusum(0.5), Ewma(0.1)])
 @pytest.mark.parametrize("make", [autoregression, garch])
-def test_the_stated_run_length_holds_where_values_follow_each_other(make, chart):
-    # 24 samples: about 24 alarms, a number that chance moves by two fifths.
-    assert 0.55 < bars_per_alarm(make, chart, 24, calibrated=True) / RUN_LENGTH < 2.2
+def test_the_stated_run_length_holds_where_values_follow_each_other(make, chart, monkeypatch):
+    monkeypatch.setattr(chart_calibration, "_STEPS", 100_000)
+    # 1 - exp(-250 / 1000) is 0.22: of 60 samples 13 at most are expected to alarm, and 22 or more
+    # in less than one of two hundred.
+    share = share_alarmed(make, chart, 60, calibrated=True)
+    assert 0.0 < share <= 21 / 60
     if make is autoregression:
-        assert bars_per_alarm(make, chart, 24, calibrated=False) / RUN_LENGTH < 0.2
+        assert share_alarmed(make, chart, 20, calibrated=False) > 0.9
+
+
+def test_few_blocks_raise_the_limit_far_in_the_tail():
+    """Student's t against the normal: the same law, known from less."""
+    rng = np.random.default_rng(9)
+    short, long = rng.normal(size=600), rng.normal(size=30_000)
+    limits = [
+        calibrated_limit(Cusum(), values, 20_000.0, np.random.default_rng(1))
+        for values in (short, long)
+    ]
+    assert limits[1] == pytest.approx(normal_limit(Cusum(), 20_000.0), rel=0.06)
+    assert limits[0] > 1.1 * limits[1]
 
 
 def test_independent_values_get_the_limit_of_the_table_and_a_little_for_estimation():
