@@ -1,8 +1,8 @@
 """What a model holds when the market crashes, or is merely restless, after bars that it knows.
 
-The past of every start is the record's own and is not altered; what follows is made of it: the last
-ordinary moves, scaled, with or without a fall. A model that reads nothing after the bar it answers
-can only answer the same until the paths part.
+The past of every start is the record's own and is not altered; what follows is made of it: every
+one of the last moves and its reverse, scaled, with or without a fall on top. A model that reads
+nothing after the bar it answers can only answer the same until the paths part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from finchaos.core.subject import Subject
 from governance.check import Context
 from governance.observe import observe
 from governance.replay import continued
-from governance.shocks import calm_noise, slide
+from governance.shocks import slide
 from governance.splits import Fold
 
 _HELD = 0.5
@@ -31,7 +31,7 @@ class Probe:
     Attributes
     ----------
     bars : int
-        Length of a path; its second half is judged, the first is time to answer.
+        Length of a path, even; its second half is judged, the first is time to answer.
     fall : float
         Of the price over the whole path in a crash; unrest has none.
     volatility_times : float
@@ -151,11 +151,8 @@ def _of_fold(
 def _answer(
     model: Subject, history: Bars, row: int, probe: Probe, volatility: float, worst: int
 ) -> list[Answer]:
-    """One answer; none where nothing is held at the start of so short a history."""
-    noise = calm_noise(history.close, probe.bars)
-    if noise.std() == 0.0:
-        return []
-    noise = noise * (volatility / noise.std())
+    """One answer; none where nothing is held at the start once the history is cut."""
+    noise = _unrest(history.close, probe.bars, volatility)
     judged = slice(len(history) + probe.bars // 2, None)
     unrest, crash = (_shown(model, history, noise, fall) for fall in (0.0, probe.fall))
     start = float(crash.position[len(history) - 1])
@@ -167,6 +164,17 @@ def _answer(
     return [
         Answer(row, float(unrest.position[judged].mean()) / start, float(held.mean()), in_stress)
     ]
+
+
+def _unrest(close: np.ndarray, bars: int, volatility: float) -> np.ndarray:
+    """Log returns up and down again by each of the last moves, shape (bars,).
+
+    The price comes back after every second bar, so that unrest holds no fall but single moves.
+    """
+    moves = np.abs(np.diff(np.log(close)))[-(bars // 2) :]
+    steps = np.ravel(np.column_stack([moves, -moves]))
+    size = float(np.sqrt(np.mean(steps**2)))
+    return steps * (volatility / size) if size > 0.0 else np.zeros(len(steps))
 
 
 def _shown(model: Subject, history: Bars, noise: np.ndarray, fall: float) -> Signals:

@@ -11,8 +11,8 @@ import numpy as np
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context, measured, not_measured
-from governance.crash_probe import Answer, Probe, crash_answers
-from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec
+from governance.crash_probe import Answer, Probe, crash_answers, stressed
+from governance.record import CheckCard, Column, Evidence, Exhibit, Interval, MetricSpec
 from governance.replay import is_daily
 from governance.statistics.out_of_sample import OutOfSample, out_of_sample
 from governance.statistics.performance import annual_volatility, sharpe
@@ -21,6 +21,7 @@ from governance.statistics.resampling import Bootstrap, Columns, block_length
 
 _SHARES = ("crashes_held", "stress_held", "bolder_in_crash")
 _LEAST_ANSWERS = 5
+_LEAST_BARS = 20
 _LEVEL = 0.95
 
 
@@ -46,16 +47,18 @@ class Decisions:
         question="Does the model decide anything, does it act on what it says, and is what it "
         "trades worth its price?",
         pillar="conceptual_soundness",
-        method="Exposures that differ are counted over all bars, training included. A metamorphic "
-        "test puts two futures after bars of the tests at which the model is invested: forty bars "
-        "of its last ordinary moves, scaled to three times the volatility of training, once as "
-        "they are (unrest) and once with a fall of thirty per cent on top (crash). The past is not "
-        "altered. Exposure in the second twenty bars is compared with that at the start: most of "
-        "it held in a crash; held at bars that the model itself calls stressed; given up in unrest "
-        "but held in a crash just as restless, the same moves and a fall. Shares of starts have "
+        method="Exposures that differ are counted over all bars, training included, and exposure "
+        "at bars that the model calls stressed is compared with that at others. A metamorphic "
+        "test puts two futures after bars of the tests at which the model is invested: up and down "
+        "again by each of the last twenty moves, scaled to three times the volatility of training, "
+        "as they are (unrest) and with a fall of thirty per cent over the forty bars on top "
+        "(crash). The past is not altered. Exposure in the second twenty bars is compared with "
+        "that at the start: most of it held in a crash; held at bars that the model itself calls "
+        "stressed; given up in unrest but held in a crash just as restless. Shares of starts have "
         "exact intervals. Costs a year over the volatility of returns before costs are the Sharpe "
-        "ratio that trading must earn first, with a stationary block bootstrap; where the reward "
-        "after costs is established, trading has paid for itself and nothing is measured.",
+        "ratio that trading must earn first; where a reward after costs is established, trading "
+        "has paid for itself and nothing is measured. Other intervals by stationary block "
+        "bootstrap.",
         limitations=(
             "A crash is one shape, smoother in its fall than any on record",
             "Starts of one history share bars, so that they are not quite independent",
@@ -82,6 +85,9 @@ class Decisions:
             MetricSpec(name="bolder_in_crash", unit="fraction of starts", better="lower",
                        meaning="Of the unrests that it leaves, those whose like with a fall on top "
                        "it holds"),
+            MetricSpec(name="exposure_in_stress", unit="fraction", better="lower",
+                       meaning="Mean exposure at bars that the model calls stressed, over the "
+                       "larger of that and the mean at others: 1 if no less is held in stress"),
             MetricSpec(name="break_even_sharpe", unit="ratio p.a.", better="lower",
                        meaning="Costs a year over the volatility of returns before costs: the "
                        "Sharpe ratio at which trading earns nothing"),
@@ -98,7 +104,7 @@ class Decisions:
 
     def measure(self, subject: Subject, context: Context) -> Iterator[Evidence | Exhibit]:
         """Yield how many exposures there are, answers to crashes, and the price of trading."""
-        yield self._exposures(subject, context)
+        yield from self._exposures(subject, context)
         yield self._price(out_of_sample(subject, context), context)
         window = context.out_of_sample_window
         if not is_daily(context.bars):
@@ -124,17 +130,38 @@ class Decisions:
         if answers:
             yield self._exhibit(answers, context)
 
-    def _exposures(self, subject: Subject, context: Context) -> Evidence:
-        last = context.last_fold.test_end
+    def _exposures(self, subject: Subject, context: Context) -> Iterator[Evidence]:
+        last, first = context.last_fold.test_end, subject.card.warmup_bars
         said = context.cache.signals(context.candidate(subject), context.bars.rows(0, last))
-        first = subject.card.warmup_bars
         window = context.window(min(first, last - 1), last - 1)
         held = said.position[first:]
         if not len(held):
-            reason = "every bar belongs to the warm-up"
-            return not_measured(self, "distinct_exposures", reason, window=window)
+            for metric in ("distinct_exposures", "exposure_in_stress"):
+                reason = "every bar belongs to the warm-up"
+                yield not_measured(self, metric, reason, window=window)
+            return
         count = float(len(np.unique(held)))
-        return measured(self, "distinct_exposures", count, n=len(held), window=window)
+        yield measured(self, "distinct_exposures", count, n=len(held), window=window)
+        off = stressed(said, 1)[first:]
+        if min(off.sum(), (~off).sum()) < _LEAST_BARS:
+            reason = f"{off.sum()} of {len(off)} bars are called stressed"
+            yield not_measured(self, "exposure_in_stress", reason, window=window)
+            return
+        columns = {"held": held, "off": off.astype(float)}
+        value = float(_in_stress(columns))
+        if not np.isfinite(value):
+            reason = "nothing is held on average, in stress or elsewhere"
+            yield not_measured(self, "exposure_in_stress", reason, window=window)
+            return
+        interval = Interval(low=value, high=value, level=_LEVEL, method="the same in any history")
+        if np.ptp(held[off]) > 0.0 or np.ptp(held[~off]) > 0.0:
+            drawn = Bootstrap(block_length(*columns.values()), self.draws, _LEVEL).intervals(
+                {"share": _in_stress}, columns, context.rng("decisions:stress")
+            )["share"]
+            interval = drawn or interval
+        yield measured(
+            self, "exposure_in_stress", value, n=len(held), window=window, interval=interval
+        )
 
     def _share(self, metric: str, chosen: list[bool], nothing: str, context: Context) -> Evidence:
         window, n, events = context.out_of_sample_window, len(chosen), sum(chosen)
@@ -186,3 +213,13 @@ class Decisions:
             ),
             note="As a share of the exposure at the start; bars 21 to 40 after it.",
         )
+
+
+def _in_stress(columns: Columns) -> np.ndarray:
+    """Mean held while off over the larger of that and the mean while not; NaN where undefined."""
+    held, off = columns["held"], columns["off"]
+    count, rest = off.sum(axis=-1), (1.0 - off).sum(axis=-1)
+    inside = (held * off).sum(axis=-1) / np.maximum(count, 1.0)
+    larger = np.maximum(inside, (held * (1.0 - off)).sum(axis=-1) / np.maximum(rest, 1.0))
+    known = (count > 0.0) & (rest > 0.0) & (larger > 0.0)
+    return np.where(known, inside / np.where(known, larger, 1.0), np.nan)

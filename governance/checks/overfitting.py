@@ -57,8 +57,8 @@ class Overfitting:
         "zero, with their skewness, kurtosis and the number of independent periods that they are "
         "worth. With the register of trials, the hurdle is the best ratio expected of as many "
         "trials without skill. With the trials' returns, every half of the blocks of time chooses "
-        "a trial and the other half judges it; what the chosen trials earned in the judging halves, "
-        "over what they had earned in those that chose them, is the share of the promise kept.",
+        "a trial and the other half judges it; what the chosen trials earned in the judging half, "
+        "over what they had earned in the one that chose them, is the share of the promise kept.",
         limitations=(
             "Trials that nobody recorded count for nothing: a register shows what was added to it",
             "All trials count as independent, which is severe where they are alike",

@@ -60,7 +60,7 @@ class RegimeStability:
         "has no names to change. For each model the rank "
         "correlation of stress with realised volatility of the same bars says whether its calm "
         "regime is the calm one. Out of sample, spells are counted within folds, Cohen's kappa of "
-        "every bar's label with the next one's says how far a state lasts beyond what its frequency "
+        "every bar's label with the next one's says how far a state lasts beyond what frequency "
         "says (of exposure: above or below the middle of its range), the volatility of "
         "the next return is compared between risk-off and other bars, and risk-off is set against "
         "falls of ten per cent dated in hindsight. Intervals by stationary block bootstrap, of "

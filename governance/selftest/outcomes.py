@@ -95,10 +95,6 @@ def _late(signals: Signals, bars: Bars, largest: float) -> np.ndarray:
     return late[: len(signals)]
 
 
-def _in_stress(signals: Signals, bars: Bars, largest: float) -> np.ndarray:
-    return largest - signals.position
-
-
 def _understating(base: Subject, bars: Bars) -> Signals:
     """States half of the volatility that its own average of squares gives."""
     moves = np.expm1(_moves(bars))
@@ -125,25 +121,25 @@ class Searched(Defect):
 
 DEFECTS: tuple[Defect, ...] = (
     Defect("always_long", _FAMILY, "The largest exposure is held whatever the regime",
-           _holding(lambda signals, bars, largest: np.full(len(signals), largest))),
+           _holding(lambda s, bars, largest: np.full(len(s), largest))),
     Defect("constant_exposure", _FAMILY, "The same three tenths are held whatever the regime",
-           _holding(lambda signals, bars, largest: np.full(len(signals), 0.3 * largest))),
-    Defect("token_decisions", _FAMILY, "A regime moves a tenth of the exposure",
-           _holding(lambda signals, bars, largest: 0.9 * largest + 0.1 * signals.position)),
-    Defect("random_flicker", _FAMILY, "A coin for every bar decides the regime",
-           _flickering(_coins)),
-    Defect("alternation", _FAMILY, "The regime is the other one at every bar",
-           _flickering(lambda bars: np.arange(len(bars)) % 2 == 0)),
-    Defect("flickering_exposure", _FAMILY, "A coin for every bar decides whether to hold",
-           _holding(lambda signals, bars, largest: np.where(_coins(bars), largest, 0.0))),
+           _holding(lambda s, bars, largest: np.full(len(s), 0.3 * largest))),
     Defect("missed_crash", _FAMILY, "Falls beyond a tenth are held through",
            _holding(lambda s, bars, largest: np.where(_fallen(bars), largest, s.position))),
+    Defect("token_decisions", _FAMILY, "A regime moves a tenth of the exposure",
+           _holding(lambda s, bars, largest: 0.9 * largest + 0.1 * s.position)),
     Defect("blind_in_crash", _FAMILY, "Falls beyond a tenth are called calm and held through",
            stateless(_blind)),
-    Defect("risk_on_in_crisis", _FAMILY, "Holds most where it says stress",
-           _holding(_in_stress)),
+    Defect("random_flicker", _FAMILY, "A coin for every bar decides the regime",
+           _flickering(_coins)),
     Defect("leaves_late", _FAMILY, "Acts on a regime sixty bars after it has said it",
            _holding(_late)),
+    Defect("alternation", _FAMILY, "The regime is the other one at every bar",
+           _flickering(lambda bars: np.arange(len(bars)) % 2 == 0)),
+    Defect("risk_on_in_crisis", _FAMILY, "Holds most where it says stress",
+           _holding(lambda s, bars, largest: largest - s.position)),
+    Defect("flickering_exposure", _FAMILY, "A coin for every bar decides whether to hold",
+           _holding(lambda s, bars, largest: np.where(_coins(bars), largest, 0.0))),
     Defect("trades_every_turn", _FAMILY, "In after every falling bar and out after every other",
            _holding(lambda s, bars, largest: np.where(_moves(bars) < 0.0, largest, 0.0))),
     Defect("understated_risk", _FAMILY, "States half of the volatility that it measures",
