@@ -98,8 +98,7 @@ def _late(signals: Signals, bars: Bars, largest: float) -> np.ndarray:
 def _understating(base: Subject, bars: Bars) -> Signals:
     """States half of the volatility that its own average of squares gives."""
     moves = np.expm1(_moves(bars))
-    first = float(np.mean(moves[: base.card.warmup_bars + 1] ** 2))
-    squares, _ = lfilter([0.06], [1.0, -0.94], moves**2, zi=np.array([0.94 * first]))
+    squares, _ = lfilter([0.06], [1.0, -0.94], moves**2, zi=np.array([0.94 * 1e-4]))
     return replace(base.signals(bars), forecast_volatility=0.5 * np.sqrt(squares) + 1e-8)
 
 
