@@ -27,6 +27,9 @@ from governance.trials import Trials
 _NO_REGISTER = "the plan names no register of trials"
 _NO_RETURNS = "the plan names no returns of the trials"
 _POINTS = 101
+_OF_SEARCH = ("unrecorded_trials", "overfitting_probability", "loss_share", "promise_kept")
+_KEPT_LEVEL = 0.9
+"""Two-sided: each end holds at 95 %."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Overfitting:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="overfitting",
-        version=1,
+        version=2,
         title="Overfitting by search",
         question="Would the best of so many trials have looked as good without any skill?",
         pillar="outcomes_analysis",
@@ -54,7 +57,8 @@ class Overfitting:
         "zero, with their skewness, kurtosis and the number of independent periods that they are "
         "worth. With the register of trials, the hurdle is the best ratio expected of as many "
         "trials without skill. With the trials' returns, every half of the blocks of time chooses "
-        "a trial and the other half judges it.",
+        "a trial and the other half judges it; what the chosen trials earned in the judging half, "
+        "over what they had earned in the one that chose them, is the share of the promise kept.",
         limitations=(
             "Trials that nobody recorded count for nothing: a register shows what was added to it",
             "All trials count as independent, which is severe where they are alike",
@@ -86,6 +90,9 @@ class Overfitting:
                                "in the other"),
             MetricSpec(name="loss_share", unit="fraction of splits", better="lower",
                        meaning="Share of splits in which the best in one half loses in the other"),
+            MetricSpec(name="promise_kept", unit="fraction", better="higher",
+                       meaning="Mean Sharpe ratio of the best of one half in the other half, over "
+                               "that in the half that chose it"),
         ),
     )  # fmt: skip
 
@@ -133,7 +140,7 @@ class Overfitting:
         returns = None if context.trials is None else context.trials.returns
         if context.trials is None or returns is None:
             reason = _NO_REGISTER if context.trials is None else _NO_RETURNS
-            for metric in ("unrecorded_trials", "overfitting_probability", "loss_share"):
+            for metric in _OF_SEARCH:
                 yield not_measured(self, metric, reason, window=window)
             return
         n = len(returns)
@@ -142,6 +149,16 @@ class Overfitting:
         found = backtest_overfitting(returns, self.blocks)
         yield measured(self, "overfitting_probability", found.probability, n=n, window=window)
         yield measured(self, "loss_share", found.loss_share, n=n, window=window)
+        kept = found.kept(_KEPT_LEVEL)
+        if kept is None:
+            reason = "the best trials had no reward for risk even where they were chosen"
+            yield not_measured(self, "promise_kept", reason, window=window)
+        else:
+            value, interval = kept
+            note = f"of {returns.shape[1]} trials"
+            yield measured(
+                self, "promise_kept", value, n=n, window=window, interval=interval, note=note
+            )
         yield _exhibit(self.card.name, found)
 
 

@@ -16,6 +16,7 @@ from governance.check import Context, Skip, measured, not_measured
 from governance.record import CheckCard, Column, Evidence, Exhibit, MetricSpec
 from governance.statistics import regime_stability as stability
 from governance.statistics.out_of_sample import OutOfSample, out_of_sample
+from governance.statistics.persistence import persistence, persistence_interval
 from governance.statistics.proportion import exact_interval
 from governance.statistics.regimes import falls
 from governance.statistics.resampling import Bootstrap, block_length
@@ -27,6 +28,8 @@ _LEVEL = 0.95
 _LEVELS = {"next_volatility_ratio": 0.95, "fall_share_gap": 0.99}
 _LEAST_SPELLS = 5
 _LEAST_OFF = 20
+_LEAST_SHIFTS_SHARE = 0.05
+_LEAST_RANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class RegimeStability:
 
     card: ClassVar[CheckCard] = CheckCard(
         name="regime_stability",
-        version=1,
+        version=2,
         title="Stability of regimes",
         question="Do regimes mean the same after a refit as before it, last long enough to act "
         "on, and tell markets apart?",
@@ -56,7 +59,9 @@ class RegimeStability:
         "and by what renaming would gain, weighed by that index, since a partition that is gone "
         "has no names to change. For each model the rank "
         "correlation of stress with realised volatility of the same bars says whether its calm "
-        "regime is the calm one. Out of sample, spells are counted within folds, the volatility of "
+        "regime is the calm one. Out of sample, spells are counted within folds, Cohen's kappa of "
+        "every bar's label with the next one's says how far a state lasts beyond what frequency "
+        "says (of exposure: above or below the middle of its range), the volatility of "
         "the next return is compared between risk-off and other bars, and risk-off is set against "
         "falls of ten per cent dated in hindsight. Intervals by stationary block bootstrap, of "
         "correlations by Fisher's transformation with Bartlett's effective number of pairs.",
@@ -74,6 +79,8 @@ class RegimeStability:
             "Hansen (1992), The likelihood ratio test under nonstandard conditions, Journal of "
             "Applied Econometrics 7",
             "Lunde & Timmermann (2004), Duration dependence in stock prices, JBES 22",
+            "Cohen (1960), A coefficient of agreement for nominal scales, Educational and "
+            "Psychological Measurement 20",
         ),
         requires=("model", "regimes"),
         metrics=(
@@ -97,6 +104,9 @@ class RegimeStability:
                        meaning="Spells of a single bar"),
             MetricSpec(name="shifts_per_year", unit="shifts p.a.", better="lower",
                        meaning="Changes of regime out of sample"),
+            MetricSpec(name="persistence", unit="kappa", better="higher",
+                       meaning="Agreement of a bar's regime, or of its exposure above or below the "
+                       "middle, with that of the next: 0 as by chance, -1 always the other"),
             MetricSpec(name="next_volatility_ratio", unit="ratio", better="higher",
                        meaning="Standard deviation of the next return, risk-off over other bars"),
             MetricSpec(name="fall_share_gap", unit="fraction of bars", better="higher",
@@ -124,6 +134,7 @@ class RegimeStability:
         yield from self._meaning(subject, context, answers)
         tested = out_of_sample(subject, context)
         yield from self._spells(tested, context)
+        yield from self._persistence(tested, context)
         yield from self._separation(tested, context)
 
     def _refits(
@@ -228,6 +239,26 @@ class RegimeStability:
             window=window,
             interval=exact_interval(short, len(lengths), level=_LEVEL),
         )
+
+    def _persistence(self, tested: OutOfSample, context: Context) -> Iterator[Evidence]:
+        window, pairs = context.out_of_sample_window, len(tested.state) - 1
+        exposure = tested.signals.position
+        middle = 0.5 * (exposure.min() + exposure.max())
+        for of, state in (("regime", tested.state), ("exposure", exposure > middle)):
+            shifts = int((state[1:] != state[:-1]).sum())
+            reason = ""
+            if shifts < _LEAST_SHIFTS_SHARE * pairs:
+                reason = f"{shifts} shifts in {pairs} bars: the state lasts, or there is one alone"
+            elif of == "exposure" and np.ptp(exposure) < _LEAST_RANGE:
+                reason = f"exposure ranges over less than {_LEAST_RANGE:g} of capital"
+            if reason:
+                yield not_measured(self, "persistence", reason, window=window, of=of)
+                continue
+            value = persistence(state)
+            interval = persistence_interval(value, pairs, _LEVEL)
+            yield measured(
+                self, "persistence", value, n=pairs, window=window, interval=interval, of=of
+            )
 
     def _separation(self, tested: OutOfSample, context: Context) -> Iterator[Evidence]:
         window, n = context.out_of_sample_window, len(tested.bars) - 1

@@ -12,7 +12,9 @@ import finchaos
 from finchaos.core.errors import InputError
 from finchaos.core.subject import Subject
 from governance.check import Context
+from governance.checks.calibration import Calibration
 from governance.checks.claims import Claims
+from governance.checks.decisions import Decisions
 from governance.checks.kill_switch import KillSwitch
 from governance.checks.overfitting import Overfitting
 from governance.checks.point_in_time import PointInTime
@@ -30,6 +32,7 @@ from governance.selftest import (
     carried,
     look_ahead,
     meaning,
+    outcomes,
     papers,
     repetition,
     serving,
@@ -49,6 +52,7 @@ DEFECTS: tuple[Defect, ...] = (
     *carried.DEFECTS,
     *meaning.DEFECTS,
     *papers.DEFECTS,
+    *outcomes.DEFECTS,
 )
 SEVERE = ("critical", "high")
 CHECKS: tuple[Any, ...] = (
@@ -60,6 +64,8 @@ CHECKS: tuple[Any, ...] = (
     RegimeStability(draws=200),
     Claims(draws=500),
     Overfitting(),
+    Decisions(starts=12, draws=200),
+    Calibration(draws=100),
 )
 """Those that judge what a model does with what it is given and what is said of it, whatever the
 market did to it."""

@@ -11,10 +11,11 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats import kurtosis, skew
 
 from finchaos.core.errors import DataError, InputError
+from governance.record import Interval
 
 _EULER = float(np.euler_gamma)
 
@@ -167,12 +168,41 @@ class Overfitting:
         Share of the splits in which it lost money in the other half.
     slope : float
         Of its ratio in the other half on that in the first: below zero, choosing harms.
+    promised : float
+        Mean ratio per period of the chosen strategies in the halves that chose them.
+    delivered : numpy.ndarray, shape (blocks,)
+        By block of time: mean over the splits that it judged of the chosen strategy's mean return
+        in it, over that strategy's deviation in the judging half. The mean over blocks is the mean
+        ratio in the other halves.
     """
 
     probability: float
     logits: np.ndarray
     loss_share: float
     slope: float
+    promised: float
+    delivered: np.ndarray
+
+    def kept(self, level: float = 0.9) -> tuple[float, Interval] | None:
+        """Share of what was promised that the other halves delivered, with its interval.
+
+        Student's law over the blocks, whose returns are all but independent; what was promised
+        counts as known, since it is what a committee is shown. None where nothing above zero was
+        promised or the delivery of blocks does not vary.
+
+        Parameters
+        ----------
+        level : float
+            Of the interval.
+        """
+        count, spread = len(self.delivered), float(self.delivered.std(ddof=1))
+        if self.promised <= 0.0 or spread == 0.0:
+            return None
+        value = float(self.delivered.mean()) / self.promised
+        reach = float(stdtrit(count - 1, 0.5 + level / 2.0)) * spread / np.sqrt(count)
+        low, high = (value + sign * reach / self.promised for sign in (-1.0, 1.0))
+        method = f"Student's law over {count} blocks of time"
+        return value, Interval(low=low, high=high, level=level, method=method)
 
 
 def backtest_overfitting(returns: np.ndarray, blocks: int = 16) -> Overfitting:
@@ -234,7 +264,31 @@ def backtest_overfitting(returns: np.ndarray, blocks: int = 16) -> Overfitting:
         logits=logits,
         loss_share=float(np.mean(picked < 0.0)),
         slope=covered / spread if spread > 0.0 else 0.0,
+        promised=float(first.mean()),
+        delivered=_delivered(kept, half, best),
     )
+
+
+def _delivered(kept: np.ndarray, half: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """What each block added to the ratios of the strategies that other blocks had chosen.
+
+    Parameters
+    ----------
+    kept : numpy.ndarray, shape (blocks, length, n)
+    half : numpy.ndarray, shape (splits, blocks)
+        1 where a block chooses.
+    best : numpy.ndarray, shape (splits,)
+    """
+    judging = 1.0 - half
+    rows = kept.shape[1] * kept.shape[0] // 2
+    first, second = (judging @ part for part in (kept.sum(axis=1), np.square(kept).sum(axis=1)))
+    at = np.arange(len(best))
+    mean = first[at, best] / rows
+    variance = np.maximum(second[at, best] / rows - mean**2, 0.0) * rows / (rows - 1.0)
+    still = variance <= 1e-30
+    scale = np.where(still, 0.0, 1.0 / np.sqrt(np.where(still, 1.0, variance)))
+    of_block = kept.mean(axis=1)[:, best].T * scale[:, None] * judging
+    return np.asarray(of_block.sum(axis=0) / judging.sum(axis=0))
 
 
 def _ratios(first: np.ndarray, second: np.ndarray, rows: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from governance.checks.overfitting import Overfitting
 from governance.plan import Plan
 from governance.splits import anchored_folds
 from governance.statistics.out_of_sample import out_of_sample
-from governance.statistics.overfitting import SharpeRecord, expected_maximum
+from governance.statistics.overfitting import SharpeRecord, backtest_overfitting, expected_maximum
 from governance.trials import Trials, read_trials
 from tests.planted.measurements import measure
 from tests.planted.skill import Scripted, coin_flips, memoryless_bars, seer
@@ -103,6 +104,42 @@ def test_returns_of_the_trials_are_cross_validated() -> None:
         assert len(found.exhibits) == 1
     hidden = measure(Overfitting(), coin_flips(3, 600), context_of(bars, trials_of(5, None, noise)))
     assert hidden.value("unrecorded_trials") == 15
+
+
+def test_noise_keeps_no_promise_and_a_reward_that_all_share_does() -> None:
+    """Two hundred rules that know nothing; twenty that are nearly the same and have a reward."""
+    bars = memoryless_bars(3, 600)
+    broken = {"noise": 0, "honest": 0}
+    for seed in range(20):
+        rng = random_stream(seed, "promises")
+        noise = 0.01 * rng.standard_normal((600, 200))
+        shared = rng.standard_normal((600, 1)) + 0.5 / 252**0.5
+        honest = 0.01 * (0.95**0.5 * shared + 0.05**0.5 * rng.standard_normal((600, 20)))
+        for name, returns in (("noise", noise), ("honest", honest)):
+            kept = backtest_overfitting(returns, 8).kept()
+            broken[name] += kept is not None and kept[1].high < 0.5
+    assert broken["noise"] >= 16
+    assert broken["honest"] == 0
+    trials = trials_of(200, None, noise)
+    found = measure(Overfitting(blocks=8), coin_flips(3, 600), context_of(bars, trials))
+    assert found.find("promise_kept").note == "of 200 trials"
+
+
+def test_what_is_delivered_is_the_mean_ratio_of_the_judging_halves() -> None:
+    """Against the definition, split by split."""
+    returns = random_stream(1, "delivered").standard_normal((64, 5))
+    found = backtest_overfitting(returns, 4)
+    blocks = returns.reshape(4, 16, 5)
+    inside, outside = [], []
+    for chosen in combinations(range(4), 2):
+        one = blocks[list(chosen)].reshape(32, 5)
+        other = blocks[[b for b in range(4) if b not in chosen]].reshape(32, 5)
+        ratios = one.mean(axis=0) / one.std(axis=0, ddof=1)
+        best = ratios.argmax()
+        inside.append(ratios[best])
+        outside.append(other[:, best].mean() / other[:, best].std(ddof=1))
+    assert found.promised == pytest.approx(np.mean(inside))
+    assert found.delivered.mean() == pytest.approx(np.mean(outside))
 
 
 def test_a_loser_needs_no_record_and_a_seer_hardly_any() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from finchaos.core.errors import InputError
+from finchaos.core.signals import Signals
 from finchaos.core.subject import Capability, Subject
 from governance.challengers.hidden_markov import HiddenMarkov
 from governance.challengers.jump_model import JumpModel
@@ -81,6 +82,18 @@ def test_flicker_and_chance_are_matters_of_degree() -> None:
     chance = measure(CHECK, regimes.Spoilt(regimes.unrelated), context_of())
     assert {"refits_agree", "separates"} <= breached(chance, severe=False)
     assert abs(chance.value("least_adjusted_rand")) < 0.1
+
+
+def test_regimes_that_say_nothing_of_the_next_bar_are_found() -> None:
+    coins = np.random.default_rng(2).integers(0, 2, 2000)
+
+    def drawn(signals: Signals, rows: int) -> Signals:
+        return regimes._with(signals, coins[: len(signals)])
+
+    found = measure(CHECK, regimes.Spoilt(drawn), context_of())
+    assert "persists" in breached(found)
+    assert abs(found.value("persistence", of="regime")) < 0.1
+    assert "the state lasts" in found.find("persistence", of="exposure").reason
 
 
 @pytest.mark.slow
