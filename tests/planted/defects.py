@@ -16,5 +16,7 @@ def planted(name: str) -> Subject:
 
 def named(value: object) -> str:
     """What a parameter of a test is called: the defect, or the class that has it."""
+    if isinstance(value, set | frozenset):  # the same order in every worker
+        return "-".join(sorted(map(str, value)))
     kind = type(value).__name__ if isinstance(value, VolatilityRegime) else str(value)
     return str(getattr(value, "defect", kind))
