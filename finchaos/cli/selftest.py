@@ -65,9 +65,7 @@ def selftest(
     ] = None,
     reports: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for a validation report of one defect of each family, or of those chosen."
-        ),
+        typer.Option(help="Folder for a report of one defect of each family, or of those chosen."),
     ] = None,
     report_format: Annotated[
         list[str] | None, typer.Option(help="Of those reports; html by default. Repeatable.")

@@ -22,7 +22,7 @@ from governance.statistics.sensitivity_exhibits import (
     tornado_exhibit,
     variance_exhibit,
 )
-from governance.statistics.sensitivity_metrics import METRICS
+from governance.statistics.sensitivity_metrics import JOINT_METRICS, METRICS
 
 _HYPER = ("hyper_position_change", "hyper_sharpe_change", "hyper_peak")
 _UNVARIED = "returns that do not vary have no Sharpe ratio"
@@ -167,8 +167,7 @@ class Sensitivity:
         yield from self._one_at_a_time(together, base, tornado)
         if tornado:
             yield tornado_exhibit(self.card.name, tornado)
-        joint = self._screening if self.method == "morris" else self._variance
-        yield from joint(together)
+        yield from self._jointly(together)
 
     def _refits(self, trials: Trials, tornado: dict[str, float]) -> Iterator[Evidence]:
         window = trials.context.test_window(trials.context.last_fold)
@@ -352,14 +351,21 @@ class Sensitivity:
                     factor=name,
                 )  # fmt: skip
 
+    def _jointly(self, together: Together) -> Iterator[Evidence | Exhibit]:
+        missing = dict.fromkeys(JOINT_METRICS, f"another method was asked for: {self.method}")
+        try:
+            yield from (self._screening if self.method == "morris" else self._variance)(together)
+            del missing[self.method]
+        except (MissingDependencyError, InputError) as error:
+            missing[self.method] = str(error)
+        window = together.trials.context.out_of_sample_window
+        for method, reason in missing.items():
+            for metric in JOINT_METRICS[method]:
+                yield not_measured(self, metric, reason, window=window)
+
     def _screening(self, together: Together) -> Iterator[Evidence | Exhibit]:
         window = together.trials.context.out_of_sample_window
-        try:
-            found = together.screened(self.trajectories)
-        except (MissingDependencyError, InputError) as error:
-            for metric in ("morris_effect", "morris_spread"):
-                yield not_measured(self, metric, str(error), window=window)
-            return
+        found = together.screened(self.trajectories)
         how = "normal, over resampled trajectories"
         for number, name in enumerate(FACTORS):
             interval = _around(found.effect[number], found.error[number], how)
@@ -373,12 +379,7 @@ class Sensitivity:
 
     def _variance(self, together: Together) -> Iterator[Evidence | Exhibit]:
         window = together.trials.context.out_of_sample_window
-        try:
-            found = together.shared(self.base_points)
-        except (MissingDependencyError, InputError) as error:
-            for metric in ("sobol_first", "sobol_total"):
-                yield not_measured(self, metric, str(error), window=window)
-            return
+        found = together.shared(self.base_points)
         for metric, values, errors in (
             ("sobol_first", found.first, found.first_error),
             ("sobol_total", found.total, found.total_error),

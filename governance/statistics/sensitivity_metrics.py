@@ -38,3 +38,8 @@ METRICS = tuple(
     MetricSpec(name=name, unit=unit, better=better, meaning=meaning)
     for name, unit, better, meaning in _ROWS
 )
+JOINT_METRICS = {
+    "morris": ("morris_effect", "morris_spread"),
+    "sobol": ("sobol_first", "sobol_total"),
+}
+"""Those of each method that moves factors together."""

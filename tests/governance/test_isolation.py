@@ -131,7 +131,8 @@ def test_what_was_started_ends_with_the_check(
     children = [int(line) for line in place.read_text().split()]
     assert children
     assert not [child for child in children if alive(child)]
-    assert done.left == len(children)
+    # Where the process above is killed, what it kept is counted with what was started.
+    assert done.left in (len(children), len(children) + (how == "escapes_and_kills_its_keeper"))
     if reason:
         assert reasons(done) == {reason}
     else:
